@@ -1,0 +1,1269 @@
+/*-------------------------------------------------------------------------
+ *
+ * attach.sql
+ *		attach() and detach(): every table and every trigger of the pipeline.
+ *
+ * The extension owns code, never data.  What holds rows is made here, at run
+ * time, in the name of the caller: the app's relations in a schema of the
+ * app's choice, the pipeline's own in assignment_v3.  None of it is a member
+ * of the extension, and nothing but the triggers depends on it.
+ *
+ * First comes the data: what a complete schema looks like, as rows of
+ * relations, columns, constraints, indexes and triggers.  Then the catalogue's
+ * side: whether a thing is there already, told by what it does and not by what
+ * it is called wherever an app may have named it otherwise.  attach_plan()
+ * subtracts the second from the first and returns the missing steps in order,
+ * each with its statement; it writes nothing.  attach() checks that nothing
+ * stands in the way, runs the plan and reports it.  So one list serves the
+ * empty schema and the live one, and a second call finds nothing to do.
+ *
+ * adopt says what becomes of a thing that an existing table lacks:
+ *		required	it can't be adopted
+ *		added		it is added to the table
+ *		optional	the pipeline lives without it
+ * A missing table is created whole.  Row-level security and comments come with
+ * what is created here; those of the app's own tables are the app's.
+ *
+ * In the data @app@ stands for the quoted schema of the app and @state@ for
+ * the state enum in it.
+ *
+ * Locks: CREATE TRIGGER and foreign keys take SHARE ROW EXCLUSIVE on an
+ * existing table, new columns and constraints ACCESS EXCLUSIVE, indexes SHARE;
+ * all until the end of the transaction.  detach() takes ACCESS EXCLUSIVE.
+ *
+ *-------------------------------------------------------------------------
+ */
+
+-- ---------------------------------------------------------------------
+-- What a complete schema looks like
+-- ---------------------------------------------------------------------
+
+-- attach_states(): the labels of the state enum, in the order in which they are created.
+CREATE FUNCTION assignment_v3.attach_states()
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY['created', 'capacity_verified', 'assignment_pending', 'assignment_in_progress',
+	'assigned', 'confirmed', 'failed', 'manual_review'];
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_states() IS
+	'Internal to attach(): labels of the state enum';
+
+-- attach_watched_columns(): the columns of bookings whose change our update triggers look at:
+-- the state, its version, and the facts a plan rests on.
+CREATE FUNCTION assignment_v3.attach_watched_columns()
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY['assignment_state', 'assignment_state_version', 'restaurant_id', 'party_size',
+	'start_at', 'end_at', 'status'];
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_watched_columns() IS
+	'Internal to attach(): columns of bookings in the WHEN clause of the update triggers';
+
+-- attach_tables(): every table, in an order that lets foreign keys look back.
+CREATE FUNCTION assignment_v3.attach_tables()
+RETURNS TABLE (relation text, own boolean, storage text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('restaurants', false, NULL,
+	 'A row is one restaurant'),
+	('zones', false, NULL,
+	 'A row is one part of a restaurant, such as its terrace'),
+	('table_inventory', false, NULL,
+	 'A row is one table that guests are seated at'),
+	('table_adjacencies', false, NULL,
+	 'A row says that two tables stand next to each other; the pair holds in both directions'),
+	('bookings', false, 'fillfactor = 85',
+	 'A row is one reservation for a party at one restaurant'),
+	('booking_table_assignments', false, NULL,
+	 'A row says that a booking takes a table from start_at until end_at'),
+	('booking_assignment_state_history', false, NULL,
+	 'A row is one step of a booking''s assignment state; rows are only ever added'),
+	('booking_assignment_attempts', false, NULL,
+	 'A row is one attempt to seat a booking that counts towards giving up'),
+	('observability_events', false, NULL,
+	 'A row is one thing that happened and that dashboards and alerts count'),
+	('capacity_outbox', false, NULL,
+	 'A row is one message that the app still has to deliver, or has delivered'),
+	('table_holds', false, NULL,
+	 'A row is a short claim on tables while somebody makes up their mind'),
+	('table_hold_windows', false, NULL,
+	 'A row is one table under a hold, from start_at until end_at'),
+	('binding', true, NULL,
+	 'The one row says which schema the pipeline is attached to; no row, not attached'),
+	('queue', true, 'fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, '
+	 'autovacuum_vacuum_cost_delay = 0',
+	 'A row is a booking that waits for a decision'),
+	('breakers', true, 'fillfactor = 50',
+	 'A row is the circuit breaker of a restaurant that has seen errors'),
+	('rollout', true, NULL,
+	 'A row sets the mode of one restaurant, or with no restaurant that of the fleet'),
+	('kill_switch', true, NULL,
+	 'While the one row is there the pipeline is off everywhere'),
+	('blocks', true, NULL,
+	 'A row takes a table out of service from start_at until end_at'),
+	('purges', true, NULL,
+	 'A row is one call of purge(): what it deleted and up to when');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_tables() IS
+	'Internal to attach(): the tables of a complete schema';
+
+-- attach_columns_floor(): columns of the restaurant and its tables.
+CREATE FUNCTION assignment_v3.attach_columns_floor()
+RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('restaurants', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('restaurants', 'name', 'text', 'NOT NULL', 'required', 'Name shown to guests'),
+	('restaurants', 'slug', 'text', '', 'optional', 'Name in addresses of web pages'),
+	('restaurants', 'timezone', 'text', 'NOT NULL DEFAULT ''UTC''', 'optional', 'Time zone in which its local times are read'),
+	('restaurants', 'is_active', 'boolean', 'NOT NULL DEFAULT true', 'required', 'Whether it takes bookings'),
+	('zones', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('zones', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant it is a part of'),
+	('zones', 'name', 'text', 'NOT NULL', 'required', 'Name shown to staff'),
+	('zones', 'sort_order', 'integer', 'NOT NULL DEFAULT 0', 'optional', 'Place in lists, smaller first'),
+	('table_inventory', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('table_inventory', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant it stands in'),
+	('table_inventory', 'zone_id', 'uuid', '', 'required', 'Zone it stands in; tables merge only within one'),
+	('table_inventory', 'table_number', 'text', 'NOT NULL', 'required', 'Number that staff know it by, unique per restaurant'),
+	('table_inventory', 'capacity', 'integer', 'NOT NULL', 'required', 'Seats'),
+	('table_inventory', 'min_party_size', 'integer', 'NOT NULL DEFAULT 1', 'required', 'Smallest party it is given to'),
+	('table_inventory', 'max_party_size', 'integer', '', 'required', 'Largest party it is given to; NULL means its capacity'),
+	('table_inventory', 'status', 'text', 'NOT NULL DEFAULT ''available''', 'required',
+	 'What staff see now; only out_of_service bars it from being planned'),
+	('table_inventory', 'mobility', 'text', 'NOT NULL DEFAULT ''movable''', 'required', 'Only movable tables merge'),
+	('table_inventory', 'active', 'boolean', 'NOT NULL DEFAULT true', 'required', 'Whether it is in use at all'),
+	('table_adjacencies', 'table_a', 'uuid', 'NOT NULL', 'required', 'One table of the pair'),
+	('table_adjacencies', 'table_b', 'uuid', 'NOT NULL', 'required', 'The other table of the pair'),
+	('table_holds', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('table_holds', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant of the tables held'),
+	('table_holds', 'booking_id', 'uuid', '', 'required', 'Booking the tables are held for, if it exists yet'),
+	('table_holds', 'zone_id', 'uuid', '', 'optional', 'Zone of the tables held'),
+	('table_holds', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
+	('table_holds', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
+	('table_holds', 'expires_at', 'timestamptz', 'NOT NULL', 'required', 'When the hold ends by itself'),
+	('table_holds', 'status', 'text', 'NOT NULL DEFAULT ''active''', 'required', 'Only an active hold takes its tables'),
+	('table_hold_windows', 'hold_id', 'uuid', 'NOT NULL', 'required', 'Hold it belongs to'),
+	('table_hold_windows', 'table_id', 'uuid', 'NOT NULL', 'required', 'Table held'),
+	('table_hold_windows', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant of the table'),
+	('table_hold_windows', 'booking_id', 'uuid', '', 'required', 'Booking the table is held for, if it exists yet'),
+	('table_hold_windows', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
+	('table_hold_windows', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
+	('table_hold_windows', 'expires_at', 'timestamptz', 'NOT NULL', 'required', 'When the hold ends by itself');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_floor() IS
+	'Internal to attach(): columns of restaurants, zones, tables and holds';
+
+-- attach_columns_bookings(): columns of bookings and of the tables they take.
+CREATE FUNCTION assignment_v3.attach_columns_bookings()
+RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('bookings', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('bookings', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant booked'),
+	('bookings', 'party_size', 'integer', 'NOT NULL', 'required', 'Covers'),
+	('bookings', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
+	('bookings', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
+	('bookings', 'status', 'text', 'NOT NULL DEFAULT ''pending''', 'required',
+	 'What the app and the guest see; pending and pending_allocation wait for tables'),
+	('bookings', 'assigned_zone_id', 'uuid', '', 'required', 'Zone that the party prefers or was promised'),
+	('bookings', 'customer_name', 'text', '', 'optional', 'Name of the guest'),
+	('bookings', 'customer_email', 'text', '', 'optional', 'Mail address of the guest'),
+	('bookings', 'customer_phone', 'text', '', 'optional', 'Telephone number of the guest'),
+	('bookings', 'created_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the booking was made'),
+	('bookings', 'updated_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the row was last changed'),
+	('bookings', 'assignment_state', '@state@', 'NOT NULL DEFAULT ''created''', 'added',
+	 'Where the booking stands on its way to tables'),
+	('bookings', 'assignment_state_version', 'integer', 'NOT NULL DEFAULT 1', 'added',
+	 'One more with every transition and every change of facts; the optimistic lock'),
+	('bookings', 'assignment_strategy', 'text', '', 'added', 'Strategy of the planner that found the tables'),
+	('booking_table_assignments', 'booking_id', 'uuid', 'NOT NULL', 'required', 'Booking that takes the table'),
+	('booking_table_assignments', 'table_id', 'uuid', 'NOT NULL', 'required', 'Table taken'),
+	('booking_table_assignments', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
+	('booking_table_assignments', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
+	('booking_table_assignments', 'assigned_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required',
+	 'When the table was given to the booking');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_bookings() IS
+	'Internal to attach(): columns of bookings and their assignments';
+
+-- attach_columns_journal(): columns of what is written about a booking.
+CREATE FUNCTION assignment_v3.attach_columns_journal()
+RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('booking_assignment_state_history', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'optional', 'Key'),
+	('booking_assignment_state_history', 'booking_id', 'uuid', 'NOT NULL', 'required', 'Booking that took the step'),
+	('booking_assignment_state_history', 'from_state', '@state@', 'NOT NULL', 'required', 'State before'),
+	('booking_assignment_state_history', 'to_state', '@state@', 'NOT NULL', 'required', 'State after; the same where only facts changed'),
+	('booking_assignment_state_history', 'version', 'integer', 'NOT NULL', 'required', 'Version of the booking after the step'),
+	('booking_assignment_state_history', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of the step'),
+	('booking_assignment_state_history', 'reason', 'text', '', 'required', 'Why, where there is more to say than the states do'),
+	('booking_assignment_state_history', 'actor_id', 'uuid', '', 'required', 'Person behind the step, if any'),
+	('booking_assignment_state_history', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
+	('booking_assignment_attempts', 'booking_id', 'uuid', 'NOT NULL', 'required', 'Booking that was to be seated'),
+	('booking_assignment_attempts', 'attempt_no', 'integer', 'NOT NULL', 'required', 'Number of the attempt, from 1'),
+	('booking_assignment_attempts', 'strategy', 'text', '', 'required', 'Strategy of the planner'),
+	('booking_assignment_attempts', 'result', 'text', 'NOT NULL', 'required', 'success or failure'),
+	('booking_assignment_attempts', 'reason', 'text', '', 'required', 'Why it failed'),
+	('booking_assignment_attempts', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of it'),
+	('booking_assignment_attempts', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
+	('observability_events', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('observability_events', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
+	('observability_events', 'source', 'text', 'NOT NULL', 'required', 'Part of the system that reports'),
+	('observability_events', 'event_type', 'text', 'NOT NULL', 'required', 'What happened'),
+	('observability_events', 'severity', 'text', 'NOT NULL DEFAULT ''info''', 'required', 'How much it matters'),
+	('observability_events', 'context', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of it'),
+	('observability_events', 'restaurant_id', 'uuid', '', 'required', 'Restaurant it concerns, which may be gone by now'),
+	('observability_events', 'booking_id', 'uuid', '', 'required', 'Booking it concerns, which may be gone by now'),
+	('capacity_outbox', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
+	('capacity_outbox', 'created_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the message was written'),
+	('capacity_outbox', 'updated_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the row was last changed'),
+	('capacity_outbox', 'status', 'text', 'NOT NULL DEFAULT ''pending''', 'required', 'How far its delivery has come'),
+	('capacity_outbox', 'event_type', 'text', 'NOT NULL', 'required', 'What the message is about'),
+	('capacity_outbox', 'dedupe_key', 'text', '', 'required', 'Unique per event_type, so that nothing is told twice'),
+	('capacity_outbox', 'attempt_count', 'integer', 'NOT NULL DEFAULT 0', 'required', 'Deliveries tried so far'),
+	('capacity_outbox', 'next_attempt_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When to deliver it, or to try again'),
+	('capacity_outbox', 'restaurant_id', 'uuid', '', 'required', 'Restaurant it concerns, which may be gone by now'),
+	('capacity_outbox', 'booking_id', 'uuid', '', 'required', 'Booking it concerns, which may be gone by now'),
+	('capacity_outbox', 'idempotency_key', 'text', '', 'optional', 'Key that the receiver may use against repeats'),
+	('capacity_outbox', 'payload', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'The message');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_journal() IS
+	'Internal to attach(): columns of history, attempts, events and outbox';
+
+-- attach_columns_own(): columns of the pipeline's own tables.
+CREATE FUNCTION assignment_v3.attach_columns_own()
+RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('binding', 'singleton', 'boolean', 'NOT NULL DEFAULT true', 'added', 'Always true: there is one row at most'),
+	('binding', 'app_schema', 'text', 'NOT NULL', 'added', 'Schema of the app'),
+	('binding', 'search_path', 'text', 'NOT NULL', 'added', 'Search path under which the app''s triggers run when the pipeline writes'),
+	('binding', 'version', 'text', 'NOT NULL', 'added', 'Version of the extension that attached itself'),
+	('binding', 'attached_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'added', 'When'),
+	('binding', 'attached_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Role that called attach()'),
+	('queue', 'booking_id', 'uuid', 'NOT NULL', 'added', 'Booking that waits'),
+	('queue', 'restaurant_id', 'uuid', 'NOT NULL', 'added', 'Restaurant of the booking'),
+	('queue', 'due_at', 'timestamptz', 'NOT NULL', 'added', 'Not before this time'),
+	('queue', 'priority', 'smallint', 'NOT NULL DEFAULT 0', 'added', 'Smaller first'),
+	('queue', 'enqueued_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'Since when it waits'),
+	('breakers', 'restaurant_id', 'uuid', 'NOT NULL', 'added', 'Restaurant'),
+	('breakers', 'consecutive_errors', 'integer', 'NOT NULL DEFAULT 0', 'added', 'Errors since the last success'),
+	('breakers', 'half_open_successes', 'integer', 'NOT NULL DEFAULT 0', 'added', 'Successes since the cool-down ended'),
+	('breakers', 'open_until', 'timestamptz', '', 'added', 'End of the cool-down; NULL while closed'),
+	('breakers', 'opened_at', 'timestamptz', '', 'added', 'When it opened; NULL while closed'),
+	('breakers', 'updated_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When the row was last changed'),
+	('rollout', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('rollout', 'restaurant_id', 'uuid', '', 'added', 'Restaurant; NULL means the fleet'),
+	('rollout', 'mode', 'text', 'NOT NULL', 'added', 'active, shadow or disabled'),
+	('rollout', 'max_parallel', 'integer', '', 'added', 'Decisions at a time; NULL means as set by assignment_v3.max_parallel'),
+	('rollout', 'percent', 'integer', '', 'added', 'Share of the restaurants that the fleet''s mode reaches; NULL means all'),
+	('rollout', 'note', 'text', '', 'added', 'Why'),
+	('rollout', 'set_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('rollout', 'set_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who'),
+	('kill_switch', 'singleton', 'boolean', 'NOT NULL DEFAULT true', 'added', 'Always true: there is one row at most'),
+	('kill_switch', 'reason', 'text', 'NOT NULL', 'added', 'Why'),
+	('kill_switch', 'killed_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('kill_switch', 'killed_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who'),
+	('blocks', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'added', 'Key'),
+	('blocks', 'restaurant_id', 'uuid', 'NOT NULL', 'added', 'Restaurant of the table'),
+	('blocks', 'table_id', 'uuid', 'NOT NULL', 'added', 'Table taken out'),
+	('blocks', 'start_at', 'timestamptz', 'NOT NULL', 'added', 'Start of the window'),
+	('blocks', 'end_at', 'timestamptz', 'NOT NULL', 'added', 'End of the window, not part of it'),
+	('blocks', 'reason', 'text', '', 'added', 'Why'),
+	('blocks', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('blocks', 'created_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who'),
+	('purges', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('purges', 'purged_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('purges', 'horizon', 'timestamptz', 'NOT NULL', 'added', 'Older rows were deleted'),
+	('purges', 'purged_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who'),
+	('purges', 'history_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of history deleted'),
+	('purges', 'attempt_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Attempts deleted'),
+	('purges', 'event_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Events deleted'),
+	('purges', 'outbox_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of the outbox deleted');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_own() IS
+	'Internal to attach(): columns of the pipeline''s own tables';
+
+-- attach_columns(): every column of every table, in order.
+CREATE FUNCTION assignment_v3.attach_columns()
+RETURNS TABLE (relation text, ordinal bigint, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns_floor() WITH ORDINALITY
+	AS c (relation, name, type, definition, adopt, comment, ordinal)
+UNION ALL
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns_bookings() WITH ORDINALITY
+	AS c (relation, name, type, definition, adopt, comment, ordinal)
+UNION ALL
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns_journal() WITH ORDINALITY
+	AS c (relation, name, type, definition, adopt, comment, ordinal)
+UNION ALL
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns_own() WITH ORDINALITY
+	AS c (relation, name, type, definition, adopt, comment, ordinal);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns() IS
+	'Internal to attach(): every column of a complete schema';
+
+-- attach_constraints_app(): constraints of the app's tables, named after the table and a suffix.  Where a table
+-- exists, keys that new foreign keys or the pipeline's writes rest on are required or added, the rest is the
+-- app's business.
+CREATE FUNCTION assignment_v3.attach_constraints_app()
+RETURNS TABLE (relation text, suffix text, definition text, adopt text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('restaurants', 'pkey', 'PRIMARY KEY (id)', 'required'),
+	('restaurants', 'slug_key', 'UNIQUE (slug)', 'optional'),
+	('zones', 'pkey', 'PRIMARY KEY (id)', 'required'),
+	('zones', 'restaurant_id_fkey', 'FOREIGN KEY (restaurant_id) REFERENCES @app@.restaurants (id) ON DELETE CASCADE', 'optional'),
+	('table_inventory', 'pkey', 'PRIMARY KEY (id)', 'required'),
+	('table_inventory', 'restaurant_id_table_number_key', 'UNIQUE (restaurant_id, table_number)', 'optional'),
+	('table_inventory', 'restaurant_id_fkey', 'FOREIGN KEY (restaurant_id) REFERENCES @app@.restaurants (id) ON DELETE CASCADE', 'optional'),
+	('table_inventory', 'zone_id_fkey', 'FOREIGN KEY (zone_id) REFERENCES @app@.zones (id)', 'optional'),
+	('table_inventory', 'capacity_check', 'CHECK (capacity > 0)', 'optional'),
+	('table_inventory', 'party_size_check', 'CHECK (min_party_size >= 1 AND max_party_size >= min_party_size)', 'optional'),
+	('table_inventory', 'status_check', 'CHECK (status IN (''available'', ''reserved'', ''occupied'', ''out_of_service''))', 'optional'),
+	('table_inventory', 'mobility_check', 'CHECK (mobility IN (''movable'', ''fixed''))', 'optional'),
+	('table_adjacencies', 'pkey', 'PRIMARY KEY (table_a, table_b)', 'optional'),
+	('table_adjacencies', 'table_a_fkey', 'FOREIGN KEY (table_a) REFERENCES @app@.table_inventory (id) ON DELETE CASCADE', 'optional'),
+	('table_adjacencies', 'table_b_fkey', 'FOREIGN KEY (table_b) REFERENCES @app@.table_inventory (id) ON DELETE CASCADE', 'optional'),
+	('table_adjacencies', 'pair_check', 'CHECK (table_a <> table_b)', 'optional'),
+	('bookings', 'pkey', 'PRIMARY KEY (id)', 'required'),
+	('bookings', 'restaurant_id_fkey', 'FOREIGN KEY (restaurant_id) REFERENCES @app@.restaurants (id)', 'optional'),
+	('bookings', 'assigned_zone_id_fkey', 'FOREIGN KEY (assigned_zone_id) REFERENCES @app@.zones (id) ON DELETE SET NULL', 'optional'),
+	('bookings', 'party_size_check', 'CHECK (party_size > 0)', 'optional'),
+	('bookings', 'window_check', 'CHECK (start_at < end_at)', 'optional'),
+	('bookings', 'status_check',
+	 'CHECK (status IN (''pending'', ''pending_allocation'', ''confirmed'', ''checked_in'', ''completed'', ''cancelled'', ''no_show''))', 'optional'),
+	('bookings', 'assignment_state_version_check', 'CHECK (assignment_state_version >= 1)', 'optional'),
+	('booking_table_assignments', 'pkey', 'PRIMARY KEY (booking_id, table_id)', 'added'),
+	('booking_table_assignments', 'booking_id_fkey', 'FOREIGN KEY (booking_id) REFERENCES @app@.bookings (id) ON DELETE CASCADE', 'optional'),
+	('booking_table_assignments', 'table_id_fkey', 'FOREIGN KEY (table_id) REFERENCES @app@.table_inventory (id)', 'optional'),
+	('booking_table_assignments', 'window_check', 'CHECK (start_at < end_at)', 'optional'),
+	('booking_table_assignments', 'no_overlap',
+	 'EXCLUDE USING gist (table_id WITH =, tstzrange(start_at, end_at, ''[)'') WITH &&)', 'added'),
+	('booking_assignment_state_history', 'pkey', 'PRIMARY KEY (id)', 'optional'),
+	('booking_assignment_state_history', 'booking_id_version_key', 'UNIQUE (booking_id, version)', 'added'),
+	('booking_assignment_state_history', 'booking_id_fkey', 'FOREIGN KEY (booking_id) REFERENCES @app@.bookings (id) ON DELETE CASCADE', 'optional'),
+	('booking_assignment_state_history', 'version_check', 'CHECK (version >= 1)', 'optional'),
+	('booking_assignment_attempts', 'pkey', 'PRIMARY KEY (booking_id, attempt_no)', 'added'),
+	('booking_assignment_attempts', 'booking_id_fkey', 'FOREIGN KEY (booking_id) REFERENCES @app@.bookings (id) ON DELETE CASCADE', 'optional'),
+	('booking_assignment_attempts', 'attempt_no_check', 'CHECK (attempt_no >= 1)', 'optional'),
+	('booking_assignment_attempts', 'result_check', 'CHECK (result IN (''success'', ''failure''))', 'optional'),
+	('observability_events', 'pkey', 'PRIMARY KEY (id)', 'optional'),
+	('observability_events', 'severity_check', 'CHECK (severity IN (''info'', ''notice'', ''warning'', ''error'', ''critical''))', 'optional'),
+	('capacity_outbox', 'pkey', 'PRIMARY KEY (id)', 'optional'),
+	('capacity_outbox', 'status_check', 'CHECK (status IN (''pending'', ''processing'', ''done'', ''dead''))', 'optional'),
+	('capacity_outbox', 'attempt_count_check', 'CHECK (attempt_count >= 0)', 'optional'),
+	('table_holds', 'pkey', 'PRIMARY KEY (id)', 'required'),
+	('table_holds', 'restaurant_id_fkey', 'FOREIGN KEY (restaurant_id) REFERENCES @app@.restaurants (id) ON DELETE CASCADE', 'optional'),
+	('table_holds', 'booking_id_fkey', 'FOREIGN KEY (booking_id) REFERENCES @app@.bookings (id) ON DELETE CASCADE', 'optional'),
+	('table_holds', 'zone_id_fkey', 'FOREIGN KEY (zone_id) REFERENCES @app@.zones (id) ON DELETE SET NULL', 'optional'),
+	('table_holds', 'window_check', 'CHECK (start_at < end_at)', 'optional'),
+	('table_hold_windows', 'pkey', 'PRIMARY KEY (hold_id, table_id)', 'optional'),
+	('table_hold_windows', 'hold_id_fkey', 'FOREIGN KEY (hold_id) REFERENCES @app@.table_holds (id) ON DELETE CASCADE', 'optional'),
+	('table_hold_windows', 'table_id_fkey', 'FOREIGN KEY (table_id) REFERENCES @app@.table_inventory (id) ON DELETE CASCADE', 'optional'),
+	('table_hold_windows', 'window_check', 'CHECK (start_at < end_at)', 'optional');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_constraints_app() IS
+	'Internal to attach(): constraints of the app''s tables';
+
+-- attach_constraints_own(): constraints of the pipeline's own tables, named likewise.  Keys are added where they
+-- are missing.
+CREATE FUNCTION assignment_v3.attach_constraints_own()
+RETURNS TABLE (relation text, suffix text, definition text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('binding', 'pkey', 'PRIMARY KEY (singleton)'),
+	('binding', 'singleton_check', 'CHECK (singleton)'),
+	('queue', 'pkey', 'PRIMARY KEY (booking_id)'),
+	('breakers', 'pkey', 'PRIMARY KEY (restaurant_id)'),
+	('breakers', 'counts_check', 'CHECK (consecutive_errors >= 0 AND half_open_successes >= 0)'),
+	('rollout', 'pkey', 'PRIMARY KEY (id)'),
+	('rollout', 'restaurant_id_key', 'UNIQUE NULLS NOT DISTINCT (restaurant_id)'),
+	('rollout', 'mode_check', 'CHECK (mode IN (''active'', ''shadow'', ''disabled''))'),
+	('rollout', 'max_parallel_check', 'CHECK (max_parallel BETWEEN 1 AND 20)'),
+	('rollout', 'percent_check', 'CHECK (percent BETWEEN 0 AND 100)'),
+	('rollout', 'percent_of_fleet_check', 'CHECK (percent IS NULL OR restaurant_id IS NULL)'),
+	('kill_switch', 'pkey', 'PRIMARY KEY (singleton)'),
+	('kill_switch', 'singleton_check', 'CHECK (singleton)'),
+	('blocks', 'pkey', 'PRIMARY KEY (id)'),
+	('blocks', 'window_check', 'CHECK (start_at < end_at)'),
+	('purges', 'pkey', 'PRIMARY KEY (id)');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_constraints_own() IS
+	'Internal to attach(): constraints of the pipeline''s own tables';
+
+-- attach_constraints(): every constraint of every table, in order.
+CREATE FUNCTION assignment_v3.attach_constraints()
+RETURNS TABLE (relation text, ordinal bigint, name text, definition text, adopt text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, c.relation || '_' || c.suffix, c.definition, c.adopt
+FROM assignment_v3.attach_constraints_app() WITH ORDINALITY
+	AS c (relation, suffix, definition, adopt, ordinal)
+UNION ALL
+SELECT c.relation, c.ordinal, c.relation || '_' || c.suffix, c.definition,
+	CASE WHEN assignment_v3.attach_key_columns(c.definition) IS NULL THEN 'optional' ELSE 'added' END
+FROM assignment_v3.attach_constraints_own() WITH ORDINALITY
+	AS c (relation, suffix, definition, ordinal);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_constraints() IS
+	'Internal to attach(): every constraint of a complete schema';
+
+-- attach_indexes(): indexes that are wanted, whether a key of the table serves for one or not.  bookings
+-- has none on state, version or status, so that a confirmation stays on its page; partial ones serve the
+-- deletes behind foreign keys.  Names are the table's and a suffix.
+CREATE FUNCTION assignment_v3.attach_indexes()
+RETURNS TABLE (relation text, suffix text, is_unique boolean, method text, columns text[], predicate text, adopt text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('zones', 'restaurant_id_sort_order_idx', false, 'btree', ARRAY['restaurant_id', 'sort_order'], NULL, 'optional'),
+	('table_inventory', 'restaurant_id_idx', false, 'btree', ARRAY['restaurant_id'], NULL, 'added'),
+	('table_inventory', 'zone_id_idx', false, 'btree', ARRAY['zone_id'], NULL, 'optional'),
+	('table_adjacencies', 'table_a_idx', false, 'btree', ARRAY['table_a'], NULL, 'added'),
+	('table_adjacencies', 'table_b_idx', false, 'btree', ARRAY['table_b'], NULL, 'added'),
+	('bookings', 'restaurant_id_start_at_idx', false, 'btree', ARRAY['restaurant_id', 'start_at'], NULL, 'added'),
+	('bookings', 'created_at_idx', false, 'btree', ARRAY['created_at'], NULL, 'added'),
+	('bookings', 'assigned_zone_id_idx', false, 'btree', ARRAY['assigned_zone_id'], 'assigned_zone_id IS NOT NULL', 'optional'),
+	('booking_table_assignments', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added'),
+	('observability_events', 'created_at_idx', false, 'brin', ARRAY['created_at'], NULL, 'added'),
+	('observability_events', 'booking_id_created_at_idx', false, 'btree', ARRAY['booking_id', 'created_at'], NULL, 'added'),
+	('capacity_outbox', 'event_type_dedupe_key_key', true, 'btree', ARRAY['event_type', 'dedupe_key'], 'dedupe_key IS NOT NULL', 'added'),
+	('capacity_outbox', 'next_attempt_at_idx', false, 'btree', ARRAY['next_attempt_at'], 'status = ''pending''', 'added'),
+	('table_holds', 'restaurant_id_expires_at_idx', false, 'btree', ARRAY['restaurant_id', 'expires_at'], NULL, 'optional'),
+	('table_holds', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], 'booking_id IS NOT NULL', 'optional'),
+	('table_holds', 'zone_id_idx', false, 'btree', ARRAY['zone_id'], 'zone_id IS NOT NULL', 'optional'),
+	('table_hold_windows', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),
+	('table_hold_windows', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added'),
+	('queue', 'priority_due_at_booking_id_idx', false, 'btree', ARRAY['priority', 'due_at', 'booking_id'], NULL, 'added'),
+	('queue', 'restaurant_id_priority_due_at_booking_id_idx', false, 'btree', ARRAY['restaurant_id', 'priority', 'due_at', 'booking_id'], NULL, 'added'),
+	('blocks', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),
+	('blocks', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_indexes() IS
+	'Internal to attach(): the indexes of a complete schema';
+
+-- attach_triggers(): the triggers.  Their names sort last, so that ours see a row as the app's own
+-- triggers leave it; watches says that the trigger fires only if a watched column of bookings changed.
+CREATE FUNCTION assignment_v3.attach_triggers()
+RETURNS TABLE (relation text, name text, timing text, events text, level text, watches boolean, function text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('bookings', 'zzz_assignment_v3_insert', 'BEFORE', 'INSERT', 'ROW', false, 'booking_validate'),
+	('bookings', 'zzz_assignment_v3_enqueue', 'AFTER', 'INSERT', 'ROW', false, 'booking_record'),
+	('bookings', 'zzz_assignment_v3_validate', 'BEFORE', 'UPDATE', 'ROW', true, 'booking_validate'),
+	('bookings', 'zzz_assignment_v3_record', 'AFTER', 'UPDATE', 'ROW', true, 'booking_record'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'BEFORE', 'UPDATE OR DELETE', 'ROW', false, 'history_append_only'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'history_append_only'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_events', 'AFTER', 'INSERT', 'STATEMENT', false, 'history_record_events'),
+	('binding', 'zzz_assignment_v3_rebind', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'STATEMENT', false, 'binding_changed');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_triggers() IS
+	'Internal to attach(): the triggers of a complete schema';
+
+-- ---------------------------------------------------------------------
+-- What is there already
+-- ---------------------------------------------------------------------
+
+-- attach_relations(): every table with its schema and, where it exists, its entry in the catalogue.
+CREATE FUNCTION assignment_v3.attach_relations(app_schema text)
+RETURNS TABLE (ordinal bigint, relation text, own boolean, storage text, comment text, schema_name text,
+	qualified text, oid oid, kind "char", owner oid)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT t.ordinal, t.relation, t.own, t.storage, t.comment, n.nspname::text,
+	format('%I.%I', n.nspname, t.relation), c.oid, c.relkind, c.relowner
+FROM assignment_v3.attach_tables() WITH ORDINALITY AS t (relation, own, storage, comment, ordinal)
+JOIN pg_namespace AS n ON n.nspname = CASE WHEN t.own THEN 'assignment_v3' ELSE app_schema END
+LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.relation;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_relations(text) IS
+	'Internal to attach(): the tables as the catalogue knows them';
+
+-- attach_expand(): puts the app's schema and the state enum into a definition.
+CREATE FUNCTION assignment_v3.attach_expand(definition text, app_schema text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT replace(replace(definition, '@state@', '@app@.booking_assignment_state'), '@app@', quote_ident(app_schema));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_expand(text, text) IS
+	'Internal to attach(): a definition with its placeholders filled in';
+
+-- attach_key_columns(): the columns of a key, read from its definition; NULL for any other constraint.
+CREATE FUNCTION assignment_v3.attach_key_columns(definition text)
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT string_to_array(substring(definition FROM '^(?:PRIMARY KEY|UNIQUE)[A-Z ]* \((.*)\)$'), ', ');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_key_columns(text) IS
+	'Internal to attach(): the columns of a key';
+
+-- attach_type_fits(): whether an existing column can serve for a wanted one.  A text may be an enum, an
+-- integer any of its widths; what the pipeline adds where it is missing must be the integer it would add.
+CREATE FUNCTION assignment_v3.attach_type_fits(wanted text, adopt text, existing oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT CASE
+	WHEN wanted IN ('text', '@state@') THEN t.typcategory IN ('S', 'E')
+	WHEN wanted = 'integer' AND adopt = 'required' THEN base.oid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+	ELSE base.oid = wanted::regtype
+END
+FROM pg_type AS t
+CROSS JOIN LATERAL (SELECT COALESCE(NULLIF(t.typbasetype, 0), t.oid) AS oid) AS base
+WHERE t.oid = existing;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_type_fits(text, text, oid) IS
+	'Internal to attach(): whether a column of this type can be adopted';
+
+-- attach_key_exists(): whether a table has a unique key on exactly these columns.
+CREATE FUNCTION assignment_v3.attach_key_exists(relation oid, key_columns text[])
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (
+	SELECT FROM pg_index AS i
+	WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND i.indimmediate
+		AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = cardinality(key_columns)
+		AND key_columns @> (
+			SELECT array_agg(a.attname::text)
+			FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+			JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+			WHERE k.n <= i.indnkeyatts));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_key_exists(oid, text[]) IS
+	'Internal to attach(): whether a table has this key under any name';
+
+-- attach_index_exists(): whether an index of a table serves for a wanted one, whatever its name: its first
+-- columns are the wanted ones, it is whole or has the same predicate, and it is as unique as asked.
+CREATE FUNCTION assignment_v3.attach_index_exists(relation oid, method text, index_columns text[],
+	must_be_unique boolean, predicate text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+WITH plain (form) AS (VALUES ('::("[^"]*"|\w+)(\.("[^"]*"|\w+))?|[()\s]'))
+SELECT EXISTS (
+	SELECT FROM plain, pg_index AS i
+	JOIN pg_class AS c ON c.oid = i.indexrelid
+	JOIN pg_am AS am ON am.oid = c.relam
+	WHERE i.indrelid = relation AND i.indisvalid AND am.amname IN ('btree', method)
+		AND (NOT must_be_unique OR (i.indisunique AND i.indnkeyatts = cardinality(index_columns)))
+		AND (i.indpred IS NULL OR regexp_replace(pg_get_expr(i.indpred, i.indrelid), plain.form, '', 'g')
+			= regexp_replace(predicate, plain.form, '', 'g'))
+		AND index_columns = (
+			SELECT array_agg(a.attname::text ORDER BY k.n)
+			FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+			LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+			WHERE k.n <= LEAST(i.indnkeyatts, cardinality(index_columns))));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_index_exists(oid, text, text[], boolean, text) IS
+	'Internal to attach(): whether a table has an index that serves for this one';
+
+-- attach_exclusion_exists(): whether a constraint forbids that one table be taken twice at a time.  The range
+-- may be the expression or a column generated from it, the two parts in either order.
+CREATE FUNCTION assignment_v3.attach_exclusion_exists(relation oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (
+	SELECT FROM pg_constraint AS con
+	JOIN pg_index AS i ON i.indexrelid = con.conindid
+	CROSS JOIN LATERAL (
+		SELECT array_agg(o.oprname || ' ' || COALESCE(pg_get_expr(d.adbin, d.adrelid), pg_get_indexdef(i.indexrelid, k.n::int, false))
+			ORDER BY o.oprname DESC) AS parts
+		FROM unnest(con.conexclop) WITH ORDINALITY AS k (operator, n)
+		JOIN pg_operator AS o ON o.oid = k.operator
+		LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1] AND a.attgenerated <> ''
+		LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	) AS key
+	WHERE con.conrelid = relation AND con.contype = 'x' AND i.indisvalid AND i.indpred IS NULL
+		AND key.parts IN (ARRAY['= table_id', '&& tstzrange(start_at, end_at, ''[)''::text)'],
+			ARRAY['= table_id', '&& tstzrange(start_at, end_at)']));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_exclusion_exists(oid) IS
+	'Internal to attach(): whether the no-double-booking constraint is there under any name';
+
+-- attach_trigger_state(): missing, differs, disabled or kept.  A trigger differs if it calls another function, fires
+-- at other times, or looks at other columns.
+CREATE FUNCTION assignment_v3.attach_trigger_state(relation oid, trigger_name text, timing text, events text,
+	level text, watches boolean, function_name text)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT COALESCE((
+	SELECT CASE
+		WHEN n.nspname <> 'assignment_v3' OR p.proname <> function_name
+			OR t.tgtype <> CASE level WHEN 'ROW' THEN 1 ELSE 0 END + CASE timing WHEN 'BEFORE' THEN 2 ELSE 0 END
+				+ CASE WHEN events ~ 'INSERT' THEN 4 ELSE 0 END + CASE WHEN events ~ 'DELETE' THEN 8 ELSE 0 END
+				+ CASE WHEN events ~ 'UPDATE' THEN 16 ELSE 0 END + CASE WHEN events ~ 'TRUNCATE' THEN 32 ELSE 0 END
+			OR cardinality(t.tgattr) > 0 OR (t.tgqual IS NOT NULL) <> watches
+			OR watches AND NOT (seen.columns @> assignment_v3.attach_watched_columns()
+				AND seen.columns <@ assignment_v3.attach_watched_columns())
+			THEN 'differs'
+		WHEN t.tgenabled IN ('D', 'R') THEN 'disabled'
+		ELSE 'kept'
+	END
+	FROM pg_trigger AS t
+	JOIN pg_proc AS p ON p.oid = t.tgfoid
+	JOIN pg_namespace AS n ON n.oid = p.pronamespace
+	CROSS JOIN LATERAL (
+		SELECT array_agg(a.attname::text) AS columns
+		FROM pg_depend AS d
+		JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+		WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+			AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+	) AS seen
+	WHERE t.tgrelid = relation AND t.tgname = trigger_name AND NOT t.tgisinternal
+), 'missing');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_trigger_state(oid, text, text, text, text, boolean, text) IS
+	'Internal to attach(): how a trigger compares with the wanted one';
+
+-- attach_missing_columns(): columns that an existing table lacks.
+CREATE FUNCTION assignment_v3.attach_missing_columns(app_schema text)
+RETURNS TABLE (relation text, ordinal bigint, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
+	AND NOT EXISTS (
+		SELECT FROM pg_attribute AS a
+		WHERE a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_missing_columns(text) IS
+	'Internal to attach(): columns that existing tables lack';
+
+-- attach_missing_constraints(): keys and exclusion constraints that an existing table lacks.  A primary key is
+-- asked for as a unique constraint: the table may have another one.
+CREATE FUNCTION assignment_v3.attach_missing_constraints(app_schema text)
+RETURNS TABLE (relation text, ordinal bigint, name text, definition text, adopt text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, regexp_replace(c.name, '_pkey$', '_unique'),
+	replace(c.definition, 'PRIMARY KEY', 'UNIQUE'), c.adopt
+FROM assignment_v3.attach_constraints() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
+	AND CASE
+		WHEN c.definition ~ '^EXCLUDE' THEN NOT assignment_v3.attach_exclusion_exists(r.oid)
+		ELSE NOT assignment_v3.attach_key_exists(r.oid, assignment_v3.attach_key_columns(c.definition))
+	END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_missing_constraints(text) IS
+	'Internal to attach(): constraints that existing tables lack';
+
+-- attach_missing_indexes(): indexes to create.  A table that is created now has those of its keys already.
+CREATE FUNCTION assignment_v3.attach_missing_indexes(app_schema text)
+RETURNS TABLE (relation text, ordinal bigint, name text, is_unique boolean, method text, columns text[], predicate text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT i.relation, i.ordinal, i.relation || '_' || i.suffix, i.is_unique, i.method, i.columns, i.predicate
+FROM assignment_v3.attach_indexes() WITH ORDINALITY
+	AS i (relation, suffix, is_unique, method, columns, predicate, adopt, ordinal)
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = i.relation
+WHERE CASE
+	WHEN r.oid IS NULL THEN NOT EXISTS (
+		SELECT FROM assignment_v3.attach_constraints() AS c
+		WHERE c.relation = i.relation
+			AND (assignment_v3.attach_key_columns(c.definition))[:cardinality(i.columns)] = i.columns)
+	ELSE i.adopt = 'added'
+		AND NOT assignment_v3.attach_index_exists(r.oid, i.method, i.columns, i.is_unique, i.predicate)
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_missing_indexes(text) IS
+	'Internal to attach(): indexes that the schema lacks';
+
+-- attach_search_path(): the session's own search_path, with pg_catalog in front if it is listed further back.
+CREATE FUNCTION assignment_v3.attach_search_path()
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+WITH setting (path) AS (
+	SELECT reset_val FROM pg_settings WHERE name = 'search_path'
+), element AS (
+	SELECT m.n, m.match[1] AS name, lower(m.match[1]) = 'pg_catalog' OR m.match[1] = '"pg_catalog"' AS core
+	FROM setting, regexp_matches(setting.path, '("(?:[^"]|"")*"|[^",\s]+)', 'g') WITH ORDINALITY AS m (match, n)
+)
+SELECT CASE
+	WHEN EXISTS (SELECT FROM element WHERE core AND n > 1)
+		THEN concat_ws(', ', 'pg_catalog', (SELECT string_agg(name, ', ' ORDER BY n) FROM element WHERE NOT core))
+	ELSE path
+END
+FROM setting;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_search_path() IS
+	'Internal to attach(): the search_path to bind';
+
+-- ---------------------------------------------------------------------
+-- What is missing, step by step
+--
+-- Each part of the plan returns (place, kind, action, object, statement); the places order the whole: types,
+-- then table by table whatever belongs to it, then triggers, then the binding.
+-- ---------------------------------------------------------------------
+
+-- attach_plan_types(): the state enum, if a column is to be made of it, and labels that it lacks.
+CREATE FUNCTION assignment_v3.attach_plan_types(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+WITH state_type AS (
+	SELECT format('%I.booking_assignment_state', app_schema) AS name,
+		(SELECT t.oid FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
+		 WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state') AS oid
+), wanted AS (
+	SELECT FROM assignment_v3.attach_columns() AS c
+	JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+	WHERE c.type = '@state@' AND (r.oid IS NULL OR (r.relation, c.name) IN (
+		SELECT m.relation, m.name FROM assignment_v3.attach_missing_columns(app_schema) AS m))
+), used (oid) AS (
+	SELECT oid FROM state_type WHERE oid IS NOT NULL
+	UNION
+	SELECT a.atttypid FROM assignment_v3.attach_columns() AS c
+	JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+	JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name
+	WHERE c.type = '@state@'
+)
+SELECT ARRAY[1, 0]::bigint[], 'type', 'created', 'type ' || s.name,
+	format('CREATE TYPE %s AS ENUM (%s);', s.name, (
+		SELECT string_agg(E'\n    ' || quote_literal(l.label), ',' ORDER BY l.n)
+		FROM unnest(assignment_v3.attach_states()) WITH ORDINALITY AS l (label, n)) || E'\n')
+FROM state_type AS s
+WHERE s.oid IS NULL AND EXISTS (SELECT FROM wanted)
+UNION ALL
+SELECT ARRAY[1, 1]::bigint[], 'comment', 'commented', 'type ' || s.name,
+	format('COMMENT ON TYPE %s IS %L;', s.name, 'State of a booking on its way to tables')
+FROM state_type AS s
+WHERE s.oid IS NULL AND EXISTS (SELECT FROM wanted)
+UNION ALL
+SELECT ARRAY[1, 1 + l.n]::bigint[], 'type', 'added', format('label %s of type %s', l.label, used.oid::regtype),
+	format('ALTER TYPE %s ADD VALUE %L;', used.oid::regtype, l.label)
+FROM used
+JOIN pg_type AS t ON t.oid = used.oid AND t.typtype = 'e'
+CROSS JOIN unnest(assignment_v3.attach_states()) WITH ORDINALITY AS l (label, n)
+WHERE NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = used.oid AND e.enumlabel = l.label);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_types(text) IS
+	'Internal to attach(): steps for the state enum';
+
+-- attach_plan_tables(): missing tables, each whole with its columns and constraints, and its row-level security.
+CREATE FUNCTION assignment_v3.attach_plan_tables(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[2, r.ordinal, 0, 0], 'table', 'created', 'table ' || r.qualified,
+	assignment_v3.attach_expand(format(E'CREATE TABLE %s (\n    %s\n)%s;', r.qualified,
+		concat_ws(E',\n    ', parts.columns, parts.constraints), E'\nWITH (' || r.storage || ')'), app_schema)
+FROM assignment_v3.attach_relations(app_schema) AS r
+CROSS JOIN LATERAL (
+	SELECT
+		(SELECT string_agg(concat_ws(' ', quote_ident(c.name), c.type, NULLIF(c.definition, '')), E',\n    ' ORDER BY c.ordinal)
+		 FROM assignment_v3.attach_columns() AS c WHERE c.relation = r.relation) AS columns,
+		(SELECT string_agg(format('CONSTRAINT %I %s', c.name, c.definition), E',\n    ' ORDER BY c.ordinal)
+		 FROM assignment_v3.attach_constraints() AS c WHERE c.relation = r.relation) AS constraints
+) AS parts
+WHERE r.oid IS NULL
+UNION ALL
+SELECT ARRAY[2, r.ordinal, 4, 0], 'row security', 'enabled', 'row security on table ' || r.qualified,
+	format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', r.qualified)
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.oid IS NULL
+	OR r.own AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = r.oid AND c.relrowsecurity);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_tables(text) IS
+	'Internal to attach(): steps for tables and their row-level security';
+
+-- attach_plan_additions(): columns, constraints and indexes that tables lack.
+CREATE FUNCTION assignment_v3.attach_plan_additions(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[2, r.ordinal, 1, m.ordinal], 'column', 'added', format('column %s.%I', r.qualified, m.name),
+	assignment_v3.attach_expand(format('ALTER TABLE %s ADD COLUMN %s;', r.qualified,
+		concat_ws(' ', quote_ident(m.name), m.type, NULLIF(m.definition, ''))), app_schema)
+FROM assignment_v3.attach_missing_columns(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE m.adopt = 'added'
+UNION ALL
+SELECT ARRAY[2, r.ordinal, 2, m.ordinal], 'constraint', 'added', format('constraint %I on table %s', m.name, r.qualified),
+	format('ALTER TABLE %s ADD CONSTRAINT %I %s;', r.qualified, m.name, m.definition)
+FROM assignment_v3.attach_missing_constraints(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE m.adopt = 'added'
+UNION ALL
+SELECT ARRAY[2, r.ordinal, 3, m.ordinal], 'index', 'created', format('index %I.%I', r.schema_name, m.name),
+	format('CREATE %sINDEX %I ON %s USING %s (%s)%s;', CASE WHEN m.is_unique THEN 'UNIQUE ' ELSE '' END, m.name, r.qualified,
+		m.method, (SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n) FROM unnest(m.columns) WITH ORDINALITY AS c (name, n)),
+		' WHERE ' || m.predicate)
+FROM assignment_v3.attach_missing_indexes(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_additions(text) IS
+	'Internal to attach(): steps for columns, constraints and indexes';
+
+-- attach_plan_comments(): comments on the tables and columns that are created now.
+CREATE FUNCTION assignment_v3.attach_plan_comments(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[2, r.ordinal, 5, 0], 'comment', 'commented', 'table ' || r.qualified,
+	format('COMMENT ON TABLE %s IS %L;', r.qualified, r.comment)
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.oid IS NULL
+UNION ALL
+SELECT ARRAY[2, r.ordinal, 5, c.ordinal], 'comment', 'commented', format('column %s.%I', r.qualified, c.name),
+	format('COMMENT ON COLUMN %s.%I IS %L;', r.qualified, c.name, c.comment)
+FROM assignment_v3.attach_columns() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+WHERE r.oid IS NULL OR (c.relation, c.name) IN (
+	SELECT m.relation, m.name FROM assignment_v3.attach_missing_columns(app_schema) AS m);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_comments(text) IS
+	'Internal to attach(): steps for comments';
+
+-- attach_plan_triggers(): triggers that are missing, differ from what this version wants, or were disabled.
+CREATE FUNCTION assignment_v3.attach_plan_triggers(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[3, t.ordinal], 'trigger',
+	CASE s.state WHEN 'missing' THEN 'created' WHEN 'differs' THEN 'replaced' ELSE 'enabled' END,
+	format('trigger %I on table %s', t.name, r.qualified),
+	CASE s.state
+		WHEN 'disabled' THEN format('ALTER TABLE %s ENABLE TRIGGER %I;', r.qualified, t.name)
+		ELSE concat_ws(E'\n    ',
+			format('CREATE %sTRIGGER %I', CASE s.state WHEN 'differs' THEN 'OR REPLACE ' ELSE '' END, t.name),
+			format('%s %s ON %s', t.timing, t.events, r.qualified),
+			CASE WHEN t.function = 'history_record_events' THEN 'REFERENCING NEW TABLE AS inserted' END,
+			'FOR EACH ' || t.level,
+			CASE WHEN t.watches THEN 'WHEN (' || w.condition || ')' END,
+			format('EXECUTE FUNCTION assignment_v3.%I();', t.function))
+	END
+FROM assignment_v3.attach_triggers() WITH ORDINALITY
+	AS t (relation, name, timing, events, level, watches, function, ordinal)
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = t.relation
+CROSS JOIN LATERAL assignment_v3.attach_trigger_state(r.oid, t.name, t.timing, t.events, t.level, t.watches, t.function) AS s (state)
+CROSS JOIN (
+	SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c.name), E'\n        OR ' ORDER BY c.n)
+	FROM unnest(assignment_v3.attach_watched_columns()) WITH ORDINALITY AS c (name, n)
+) AS w (condition)
+WHERE s.state <> 'kept';
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_triggers(text) IS
+	'Internal to attach(): steps for triggers';
+
+-- attach_plan_binding(): the row that says where the pipeline is attached, or what has changed in it.
+CREATE FUNCTION assignment_v3.attach_plan_binding(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_path text := assignment_v3.attach_search_path();
+	wanted_version text := (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'assignment_v3');
+	bound record;
+BEGIN
+	place := ARRAY[4];
+	kind := 'binding';
+	action := 'bound';
+	object := format('schema %I', app_schema);
+	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
+		SELECT b.app_schema, b.search_path, b.version INTO bound FROM assignment_v3.binding AS b;
+		IF found THEN
+			IF (bound.app_schema, bound.search_path, bound.version) IS DISTINCT FROM (app_schema, wanted_path, wanted_version) THEN
+				statement := format('UPDATE assignment_v3.binding SET app_schema = %L, search_path = %L, version = %L, '
+					'attached_at = DEFAULT, attached_by = DEFAULT;', app_schema, wanted_path, wanted_version);
+				RETURN NEXT;
+			END IF;
+			RETURN;
+		END IF;
+	END IF;
+	statement := format('INSERT INTO assignment_v3.binding (app_schema, search_path, version) VALUES (%L, %L, %L);',
+		app_schema, wanted_path, wanted_version);
+	RETURN NEXT;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_binding(text) IS
+	'Internal to attach(): the step that binds the schema';
+
+-- attach_plan(): all that is missing, in the order in which it can be made.  It is complete before the first step is
+-- taken, and taking no step at all makes it a rehearsal.
+CREATE FUNCTION assignment_v3.attach_plan(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY
+		SELECT p.place, p.kind, p.action, p.object, p.statement FROM (
+			SELECT * FROM assignment_v3.attach_plan_types(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_tables(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_additions(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_comments(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_triggers(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_binding(app_schema)
+		) AS p
+		ORDER BY p.place;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan(text) IS
+	'Internal to attach(): the missing steps in order';
+
+-- ---------------------------------------------------------------------
+-- What stands in the way
+-- ---------------------------------------------------------------------
+
+-- attach_claims(): the names that indexes and keys made by the plan are going to take.
+CREATE FUNCTION assignment_v3.attach_claims(app_schema text)
+RETURNS TABLE (schema_name text, qualified text, name text, purpose text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT r.schema_name, r.qualified, c.name, c.definition
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN assignment_v3.attach_constraints() AS c ON c.relation = r.relation
+WHERE r.oid IS NULL AND c.definition ~ '^(PRIMARY KEY|UNIQUE|EXCLUDE)'
+UNION ALL
+SELECT r.schema_name, r.qualified, m.name, m.definition
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN assignment_v3.attach_missing_constraints(app_schema) AS m ON m.relation = r.relation
+WHERE m.adopt = 'added'
+UNION ALL
+SELECT r.schema_name, r.qualified, m.name, format('an index on (%s)', array_to_string(m.columns, ', '))
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN assignment_v3.attach_missing_indexes(app_schema) AS m ON m.relation = r.relation;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_claims(text) IS
+	'Internal to attach(): names that are going to be taken';
+
+-- attach_problems(): one line for each thing that is there but can't be adopted.
+CREATE FUNCTION assignment_v3.attach_problems(app_schema text)
+RETURNS TABLE (problem text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT format('Relation %s is a %s, not a table.', r.qualified, CASE r.kind
+	WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence'
+	WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'composite type' END)
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.oid IS NOT NULL AND r.kind NOT IN ('r', 'p')
+UNION ALL
+SELECT format('Column %s.%I is missing.', r.qualified, m.name)
+FROM assignment_v3.attach_missing_columns(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE m.adopt = 'required' AND r.kind IN ('r', 'p')
+UNION ALL
+SELECT format('Column %s.%I has type %s, which can''t serve as %s.', r.qualified, c.name, format_type(a.atttypid, a.atttypmod),
+	CASE c.type WHEN '@state@' THEN assignment_v3.attach_expand(c.type, app_schema) ELSE format_type(c.type::regtype, NULL) END)
+FROM assignment_v3.attach_columns() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped
+WHERE c.adopt <> 'optional' AND r.kind IN ('r', 'p')
+	AND NOT assignment_v3.attach_type_fits(c.type, c.adopt, a.atttypid)
+UNION ALL
+SELECT format('Table %s has no unique key on (%s).', r.qualified, array_to_string(assignment_v3.attach_key_columns(m.definition), ', '))
+FROM assignment_v3.attach_missing_constraints(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE m.adopt = 'required' AND r.kind IN ('r', 'p')
+UNION ALL
+SELECT format('Type %I.%I is not an enum with the label created.', n.nspname, t.typname)
+FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
+WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state'
+	AND NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = t.oid AND e.enumlabel = 'created')
+UNION ALL
+SELECT format('The name %I.%I, wanted for %s on %s, is taken.', c.schema_name, c.name, c.purpose, c.qualified)
+FROM assignment_v3.attach_claims(app_schema) AS c
+WHERE EXISTS (
+	SELECT FROM pg_class AS x JOIN pg_namespace AS n ON n.oid = x.relnamespace
+	WHERE n.nspname = c.schema_name AND x.relname = c.name);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_problems(text) IS
+	'Internal to attach(): what can''t be adopted';
+
+-- attach_check_schema(): the name of the schema to attach to.
+-- Errors: PT422 no schema for an app, 55000 attached to another one.
+CREATE FUNCTION assignment_v3.attach_check_schema(app_schema regnamespace)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	schema_name text := (SELECT n.nspname FROM pg_namespace AS n WHERE n.oid = app_schema);
+	bound_schema text;
+BEGIN
+	IF schema_name IS NULL THEN
+		RAISE EXCEPTION 'app_schema is no schema'
+			USING ERRCODE = 'PT422', HINT = 'Name the schema that holds the app''s tables, such as public.';
+	END IF;
+	IF schema_name IN ('assignment_v3', 'information_schema') OR schema_name LIKE 'pg\_%' THEN
+		RAISE EXCEPTION 'cannot attach to schema "%"', schema_name
+			USING ERRCODE = 'PT422', HINT = 'Name the schema that holds the app''s tables, such as public.';
+	END IF;
+	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
+		SELECT b.app_schema INTO bound_schema FROM assignment_v3.binding AS b
+		JOIN pg_namespace AS n ON n.nspname = b.app_schema;
+		IF bound_schema <> schema_name THEN
+			RAISE EXCEPTION 'already attached to schema "%"', bound_schema
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Run assignment_v3.detach() first; it leaves all rows in place.';
+		END IF;
+	END IF;
+	RETURN schema_name;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_schema(regnamespace) IS
+	'Internal to attach(): checks its argument';
+
+-- attach_check_owner(): whether the caller owns what exists; the pipeline acts as the owner of the bound tables,
+-- so there is to be one.
+-- Errors: 42501.
+CREATE FUNCTION assignment_v3.attach_check_owner(app_schema text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	foreign_tables text;
+	owners text[];
+BEGIN
+	SELECT string_agg(format('Table %s is owned by %I.', r.qualified, pg_get_userbyid(r.owner)), E'\n' ORDER BY r.ordinal),
+		array_agg(DISTINCT quote_ident(pg_get_userbyid(r.owner)))
+	INTO foreign_tables, owners
+	FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.oid IS NOT NULL AND pg_get_userbyid(r.owner) <> CURRENT_USER;
+	IF foreign_tables IS NOT NULL THEN
+		RAISE EXCEPTION 'must be owner of the tables in schema "%"', app_schema
+			USING ERRCODE = 'insufficient_privilege', DETAIL = foreign_tables,
+			HINT = CASE WHEN cardinality(owners) = 1
+				THEN format('Run SET ROLE %s first.', owners[1])
+				ELSE 'Give these tables one owner and attach as that role.' END;
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_owner(text) IS
+	'Internal to attach(): checks that the caller owns the existing tables';
+
+-- attach_check_problems(): whether all that exists can be adopted.
+-- Errors: 42P16, with every obstacle in its detail.
+CREATE FUNCTION assignment_v3.attach_check_problems(app_schema text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	problems text := (SELECT string_agg(p.problem, E'\n' ORDER BY p.problem COLLATE "C") FROM assignment_v3.attach_problems(app_schema) AS p);
+BEGIN
+	IF problems IS NOT NULL THEN
+		RAISE EXCEPTION 'schema "%" cannot be adopted as it is', app_schema
+			USING ERRCODE = 'invalid_table_definition', DETAIL = problems,
+			HINT = 'Nothing has been changed. Mend what the detail lists, then run assignment_v3.attach() again.';
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_problems(text) IS
+	'Internal to attach(): checks that nothing stands in the way';
+
+-- attach_check_privileges(): whether the caller may create tables in both schemas.
+-- Errors: 42501.
+CREATE FUNCTION assignment_v3.attach_check_privileges(app_schema text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	missing record;
+BEGIN
+	SELECT r.schema_name, count(*) AS tables INTO missing
+	FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.oid IS NULL AND NOT has_schema_privilege(r.schema_name, 'CREATE')
+	GROUP BY r.schema_name
+	LIMIT 1;
+	IF found THEN
+		RAISE EXCEPTION 'permission denied to create tables in schema "%"', missing.schema_name
+			USING ERRCODE = 'insufficient_privilege',
+			DETAIL = format('%s tables are to be created there.', missing.tables),
+			HINT = format('Its owner can run: GRANT USAGE, CREATE ON SCHEMA %I TO %I;', missing.schema_name, CURRENT_USER);
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_privileges(text) IS
+	'Internal to attach(): checks that the caller may create tables';
+
+-- attach_check_btree_gist(): whether an exclusion constraint that is still to be made can be made.  What it
+-- needs is GiST's default operator class for uuid; btree_gist brings it, in whatever schema.
+-- Errors: 55000.
+CREATE FUNCTION assignment_v3.attach_check_btree_gist(app_schema text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM assignment_v3.attach_claims(app_schema) AS c WHERE c.purpose ~ '^EXCLUDE') THEN
+		RETURN;
+	END IF;
+	IF NOT EXISTS (
+		SELECT FROM pg_opclass AS o JOIN pg_am AS am ON am.oid = o.opcmethod
+		WHERE am.amname = 'gist' AND o.opcdefault AND o.opcintype = 'uuid'::regtype)
+	THEN
+		RAISE EXCEPTION 'extension "btree_gist" is not installed'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'The constraint that rules out double bookings needs its operator class for uuid.',
+			HINT = format('Run CREATE EXTENSION btree_gist%s; first.', CASE
+				WHEN EXISTS (SELECT FROM pg_namespace AS n WHERE n.nspname = 'extensions') THEN ' WITH SCHEMA extensions'
+				ELSE '' END);
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_btree_gist(text) IS
+	'Internal to attach(): checks for btree_gist where it is needed';
+
+-- ---------------------------------------------------------------------
+-- The two functions
+-- ---------------------------------------------------------------------
+
+-- attach(): creates what the schema lacks, adopts what it has, binds it, and returns a row per step taken; none
+-- if nothing was missing.  The statements, in this order, do the same as a migration.  Its queries run once, so
+-- compiling them would take ten times as long as they do.
+-- Errors: PT422 no schema for an app, 55000 attached elsewhere or no btree_gist, 42501 not the owner of the
+-- tables, 42P16 something can't be adopted.
+CREATE FUNCTION assignment_v3.attach(app_schema regnamespace DEFAULT 'public')
+RETURNS TABLE (action text, object text, statement text)
+LANGUAGE plpgsql
+SET search_path TO pg_catalog, pg_temp
+SET jit TO off
+AS $$
+DECLARE
+	schema_name text := assignment_v3.attach_check_schema(app_schema);
+	step record;
+BEGIN
+	PERFORM assignment_v3.attach_check_owner(schema_name);
+	PERFORM assignment_v3.attach_check_problems(schema_name);
+	PERFORM assignment_v3.attach_check_privileges(schema_name);
+	PERFORM assignment_v3.attach_check_btree_gist(schema_name);
+
+	FOR step IN SELECT p.action, p.object, p.statement FROM assignment_v3.attach_plan(schema_name) AS p LOOP
+		EXECUTE step.statement;
+		action := step.action;
+		object := step.object;
+		statement := step.statement;
+		RETURN NEXT;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach(regnamespace) IS
+	'Creates or adopts the pipeline''s tables and triggers in a schema, and reports each step with its statement';
+
+-- detach_plan(): the steps back: our triggers, wherever they are, then the binding, whose own trigger goes
+-- last so that it sees the row go.
+CREATE FUNCTION assignment_v3.detach_plan()
+RETURNS TABLE (action text, object text, statement text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	own_binding regclass := to_regclass('assignment_v3.binding');
+	bound record;
+BEGIN
+	RETURN QUERY
+		SELECT 'dropped', d.object, d.statement FROM assignment_v3.detach_triggers() AS d WHERE d.relation <> own_binding;
+	IF own_binding IS NOT NULL THEN
+		FOR bound IN SELECT b.app_schema FROM assignment_v3.binding AS b LOOP
+			action := 'unbound';
+			object := format('schema %I', bound.app_schema);
+			statement := 'DELETE FROM assignment_v3.binding;';
+			RETURN NEXT;
+		END LOOP;
+	END IF;
+	RETURN QUERY
+		SELECT 'dropped', d.object, d.statement FROM assignment_v3.detach_triggers() AS d WHERE d.relation = own_binding;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.detach_plan() IS
+	'Internal to detach(): its steps in order';
+
+-- detach_triggers(): the triggers that call a function of the extension.
+CREATE FUNCTION assignment_v3.detach_triggers()
+RETURNS TABLE (relation oid, object text, statement text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT t.tgrelid, format('trigger %I on table %s', t.tgname, t.tgrelid::regclass),
+	format('DROP TRIGGER %I ON %s;', t.tgname, t.tgrelid::regclass)
+FROM pg_trigger AS t
+JOIN pg_proc AS p ON p.oid = t.tgfoid
+WHERE p.pronamespace = 'assignment_v3'::regnamespace AND t.tgparentid = 0 AND NOT t.tgisinternal
+ORDER BY t.tgrelid, t.tgname;
+$$;
+COMMENT ON FUNCTION assignment_v3.detach_triggers() IS
+	'Internal to detach(): the triggers to drop';
+
+-- detach(): drops our triggers and forgets the schema, and returns a row per step; none if not attached.  Every
+-- table and every row stays, so that attach() goes on from here.
+CREATE FUNCTION assignment_v3.detach()
+RETURNS TABLE (action text, object text, statement text)
+LANGUAGE plpgsql
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	step record;
+BEGIN
+	FOR step IN SELECT p.action, p.object, p.statement FROM assignment_v3.detach_plan() AS p LOOP
+		EXECUTE step.statement;
+		action := step.action;
+		object := step.object;
+		statement := step.statement;
+		RETURN NEXT;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.detach() IS
+	'Drops the pipeline''s triggers and its binding, leaving every table and every row';

@@ -1,0 +1,36 @@
+-- Everything above belongs to nobody but the extension's owner, who may pass it on.
+DO $$
+DECLARE
+	member record;
+BEGIN
+	FOR member IN
+		SELECT p.oid::regprocedure::text AS name,
+			CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS kind
+		FROM pg_depend d
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'assignment_v3'
+		JOIN pg_proc p ON p.oid = d.objid
+		WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
+			AND d.deptype = 'e'
+	LOOP
+		EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', member.kind, member.name);
+		EXECUTE format('GRANT EXECUTE ON %s %s TO @extowner@ WITH GRANT OPTION', member.kind, member.name);
+	END LOOP;
+END
+$$;
+
+-- The owner may flip the flags for a session, a role and the database, before the library is loaded too.
+DO $$
+DECLARE
+	flag text;
+BEGIN
+	IF (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = '@extowner@'::regrole) THEN
+		RETURN;
+	END IF;
+	-- loads the library, which an install under check_function_bodies = off has not done
+	PERFORM assignment_v3.allowed_transitions('created');
+	FOR flag IN SELECT s.name FROM pg_settings s WHERE s.name LIKE 'assignment\_v3.%'
+	LOOP
+		EXECUTE format('GRANT SET ON PARAMETER %s TO @extowner@', flag);
+	END LOOP;
+END
+$$;

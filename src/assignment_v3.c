@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * assignment_v3.c
+ *		Loading of the library.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "binding.h"
+#include "flags.h"
+#include "fmgr.h"
+#include "transition.h"
+#include "utils/builtins.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(assignment_library_version);
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	FlagsInit();
+	BindingInit();
+	TransitionInit();
+}
+
+/* library_version() returns text: the version that the loaded library was built as */
+Datum
+assignment_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(ASSIGNMENT_V3_VERSION));
+}

@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * binding.h
+ *		The relations and columns that attach() has bound.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BINDING_H
+#define BINDING_H
+
+#include "postgres.h"
+#include "utils/relcache.h"
+
+#define EXTENSION_SCHEMA "assignment_v3"
+
+typedef enum BoundRelation
+{
+	BOUND_RESTAURANTS,
+	BOUND_ZONES,
+	BOUND_TABLES,
+	BOUND_ADJACENCIES,
+	BOUND_BOOKINGS,
+	BOUND_ASSIGNMENTS,
+	BOUND_HISTORY,
+	BOUND_ATTEMPTS,
+	BOUND_EVENTS,
+	BOUND_OUTBOX,
+	BOUND_HOLDS,
+	BOUND_HOLD_WINDOWS,
+	BOUND_ALLOCATIONS			/* only in live databases that have it */
+} BoundRelation;
+
+#define BOUND_RELATION_COUNT (BOUND_ALLOCATIONS + 1)
+
+/* Columns of a type that is the app's choice, text or an enum of its own. */
+typedef enum BoundType
+{
+	BOUND_BOOKING_STATUS,
+	BOUND_BOOKING_STATE,
+	BOUND_HISTORY_STATE,
+	BOUND_EVENT_SEVERITY,
+	BOUND_OUTBOX_STATUS,
+	BOUND_ATTEMPT_RESULT
+} BoundType;
+
+#define BOUND_TYPE_COUNT (BOUND_ATTEMPT_RESULT + 1)
+
+/* Columns of bookings that the triggers read and set. */
+typedef enum BookingColumn
+{
+	BOOKING_ID,
+	BOOKING_RESTAURANT_ID,
+	BOOKING_PARTY_SIZE,
+	BOOKING_START_AT,
+	BOOKING_END_AT,
+	BOOKING_STATUS,
+	BOOKING_STATE,
+	BOOKING_VERSION
+} BookingColumn;
+
+#define BOOKING_COLUMN_COUNT (BOOKING_VERSION + 1)
+
+typedef struct Binding
+{
+	uint64		generation;		/* moves when anything below does */
+	char	   *app_schema;
+	char	   *search_path;	/* under which the app's triggers run */
+	Oid			owner;			/* of bookings: whose rights the C code uses */
+	bool		deferrable_ledger;	/* assignments can't take ON CONFLICT */
+	bool		deferrable_constraints; /* anything to SET IMMEDIATE */
+	Oid			relids[BOUND_RELATION_COUNT];
+	char	   *relations[BOUND_RELATION_COUNT];	/* quoted and qualified; NULL
+													 * if absent */
+	char	   *types[BOUND_TYPE_COUNT];
+	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
+} Binding;
+
+extern void BindingInit(void);
+extern const Binding *binding_get(void);
+
+#endif							/* BINDING_H */

@@ -1,0 +1,918 @@
+/*-------------------------------------------------------------------------
+ *
+ * coordinator.c
+ *		One decision on one booking.
+ *
+ * A decision reads the booking with all it rests on, plans in memory, and
+ * writes assignments, trail and booking in one internal subtransaction per
+ * try.  A lost race (another writer holds or has changed the booking, a table
+ * was taken meanwhile) rolls the try back and starts again, three times at the
+ * most; it never counts as an attempt.  Any other error is rolled back,
+ * recorded, counted by the breaker and answered as a retry.  Cancel,
+ * termination and out of memory are thrown on, and under REPEATABLE READ so
+ * are serialization failures, because a frozen snapshot cannot try again.
+ *
+ * Locking: booking and slot outside the subtransaction, kept until commit; the
+ * booking's row and the tables inside it.  Nothing here waits for a lock but
+ * the inserts, which run under a lock_timeout below deadlock_timeout: where
+ * the app and we wait for each other, it is we who yield.
+ *
+ * In shadow mode the same steps run and the subtransaction is rolled back on
+ * purpose.  What was collected in memory survives it: the coordinator's
+ * events are written, and the transitions as events that would have been.
+ *
+ * Memory: the caller gives a context for the decision, which outlives its
+ * subtransactions, and frees it afterwards.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "binding.h"
+#include "common/pg_prng.h"
+#include "coordinator.h"
+#include "flags.h"
+#include "locks.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "transition.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#define MAX_TRIES 3
+
+/* when a booking that somebody else is working on is looked at again */
+#define CONTENTION_DELAY_MS 1000
+
+typedef enum TryResult
+{
+	TRY_KEPT,					/* written, to be committed */
+	TRY_DROPPED,				/* the outcome stands, but nothing is written */
+	TRY_LOST,					/* another writer was faster */
+	TRY_FAILED					/* an error, kept in the attempt */
+} TryResult;
+
+typedef TryResult (*TryBody) (Decision *decision);
+
+static const char *const outcome_names[OUTCOME_COUNT] = {
+	[OUTCOME_CONFIRMED] = "confirmed",
+	[OUTCOME_RETRY] = "retry",
+	[OUTCOME_MANUAL_REVIEW] = "manual_review",
+	[OUTCOME_NOOP] = "noop",
+};
+
+static const char *const reason_names[REASON_COUNT] = {
+	[REASON_NONE] = NULL,
+	[REASON_PIPELINE_DISABLED] = "pipeline_disabled",
+	[REASON_SHADOW] = "shadow",
+	[REASON_LOCK_CONTENTION] = "lock_contention",
+	[REASON_BOOKING_NOT_FOUND] = "booking_not_found",
+	[REASON_ALREADY_CONFIRMED] = "already_confirmed",
+	[REASON_TERMINAL_STATE] = "terminal_state",
+	[REASON_NOT_ELIGIBLE] = "not_eligible",
+	[REASON_PAST] = "past",
+	[REASON_CIRCUIT_OPEN] = "circuit_open",
+	[REASON_RATE_LIMITED] = "rate_limited",
+	[REASON_NO_CAPACITY] = "no_capacity",
+	[REASON_VERSION_CONFLICT] = "version_conflict",
+	[REASON_INVALID_WINDOW] = "invalid_window",
+	[REASON_CUTOFF] = "cutoff",
+	[REASON_ERROR] = "error",
+};
+
+const char *
+outcome_name(Outcome outcome)
+{
+	return outcome_names[outcome];
+}
+
+const char *
+reason_name(Reason reason)
+{
+	return reason_names[reason];
+}
+
+/*
+ * Events
+ */
+
+static void
+event_begin(const Decision *decision, StringInfo json)
+{
+	json_begin(json);
+	json_text(json, "mode", mode_name(decision->mode));
+	json_text(json, "trigger", decision->trigger);
+}
+
+static void
+event_end(Decision *decision, StringInfo json, const char *type, const char *severity)
+{
+	json_end(json);
+	journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, type, severity, json->data);
+	ereport(flag_step_log_level,
+			(errmsg_internal("[assignment.coordinator] %s booking=%s %s", type,
+							 uuid_text(&decision->booking_id), json->data),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+static void
+tell(Decision *decision, const char *type, const char *severity)
+{
+	StringInfoData json;
+
+	event_begin(decision, &json);
+	event_end(decision, &json, type, severity);
+}
+
+static double
+elapsed_ms(const Decision *decision)
+{
+	return (double) (GetCurrentTimestamp() - decision->started_at) / 1000.0;
+}
+
+/* The event of the outcome, with what it carries. */
+static void
+tell_outcome(Decision *decision)
+{
+	StringInfoData json;
+	const char *severity = "warning";
+
+	event_begin(decision, &json);
+	if (decision->reason != REASON_NONE)
+		json_text(&json, "reason", reason_name(decision->reason));
+	switch (decision->outcome)
+	{
+		case OUTCOME_CONFIRMED:
+			severity = "info";
+			json_text(&json, "strategy", decision->strategy);
+			json_uuids(&json, "table_ids", decision->table_ids, decision->ntables);
+			break;
+		case OUTCOME_RETRY:
+			json_number(&json, "delay_ms", decision->delay_ms);
+			break;
+		case OUTCOME_MANUAL_REVIEW:
+		case OUTCOME_NOOP:
+			break;
+	}
+	if (decision->outcome != OUTCOME_NOOP)
+	{
+		json_number(&json, "attempts", decision->attempt);
+		json_double(&json, "duration_ms", elapsed_ms(decision));
+	}
+	event_end(decision, &json, psprintf("coordinator.%s", outcome_name(decision->outcome)),
+			  severity);
+}
+
+/* An unexpected error always goes to the server log too. */
+static void
+tell_error(Decision *decision, const ErrorData *error)
+{
+	StringInfoData json;
+
+	event_begin(decision, &json);
+	json_text(&json, "message", error->message ? error->message : "");
+	json_text(&json, "sqlstate", unpack_sql_state(error->sqlerrcode));
+	json_end(&json);
+	journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, "coordinator.error",
+					  "error", json.data);
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("[assignment.coordinator] coordinator.error booking=%s %s",
+					uuid_text(&decision->booking_id), json.data),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/*
+ * Outcomes
+ */
+
+static void
+set_outcome(Decision *decision, Outcome outcome, Reason reason)
+{
+	decision->outcome = outcome;
+	decision->reason = reason;
+}
+
+static bool
+settle(Decision *decision, Outcome outcome, Reason reason, int delay_ms)
+{
+	set_outcome(decision, outcome, reason);
+	decision->delay_ms = delay_ms;
+	tell_outcome(decision);
+	return true;
+}
+
+static bool
+settle_noop(Decision *decision, Reason reason)
+{
+	return settle(decision, OUTCOME_NOOP, reason, 0);
+}
+
+/* The delay before a retry that costs no attempt. */
+static int
+contention_delay(const Decision *decision)
+{
+	RetryPolicy policy = flags_retry_policy();
+
+	return policy_retry_delay(&policy, decision->booking.attempts,
+							  pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * What a failed attempt comes to: another one after a delay, or manual review
+ * if there were enough or the next one would come too late.
+ */
+static void
+set_failed_attempt(Decision *decision, Reason reason)
+{
+	RetryPolicy policy = flags_retry_policy();
+
+	decision->attempt = decision->booking.attempts + 1;
+	decision->delay_ms = policy_retry_delay(&policy, decision->attempt,
+											pg_prng_double(&pg_global_prng_state));
+	if (policy_is_exhausted(&policy, decision->attempt))
+		set_outcome(decision, OUTCOME_MANUAL_REVIEW, reason);
+	else if (decision->booking.has_start &&
+			 policy_is_cut_off(&policy, GetCurrentTimestamp(), decision->delay_ms,
+							   decision->booking.start_at))
+		set_outcome(decision, OUTCOME_MANUAL_REVIEW, REASON_CUTOFF);
+	else
+		set_outcome(decision, OUTCOME_RETRY, reason);
+	if (decision->outcome == OUTCOME_MANUAL_REVIEW)
+		decision->delay_ms = 0;
+}
+
+/* A booking confirmed before: its tables, so that a repeated call is answered. */
+static bool
+settle_already_confirmed(Decision *decision)
+{
+	OwnAssignments own;
+
+	store_read_assignments(&decision->booking, &own);
+	decision->ntables = Min(own.ntables, PLANNER_MAX_TABLES);
+	memcpy(decision->table_ids, own.table_ids, sizeof(pg_uuid_t) * decision->ntables);
+	decision->strategy = decision->booking.strategy;
+	return settle_noop(decision, REASON_ALREADY_CONFIRMED);
+}
+
+/* In shadow a booking that the legacy path has confirmed is rehearsed all the same. */
+static bool
+status_may_be_decided(const Decision *decision)
+{
+	const char *status = decision->booking.status;
+
+	return status_is_eligible(status) ||
+		(decision->mode == MODE_SHADOW && strcmp(status, "confirmed") == 0);
+}
+
+/* Settle a booking that needs no plan; false if it does. */
+static bool
+settle_by_booking(Decision *decision)
+{
+	const BookingRecord *booking = &decision->booking;
+
+	if (!booking->found)
+		return settle_noop(decision, REASON_BOOKING_NOT_FOUND);
+	if (status_frees_tables(booking->status))
+		return settle_noop(decision, REASON_NOT_ELIGIBLE);
+	if (booking->state == STATE_CONFIRMED && decision->mode == MODE_ACTIVE)
+		return settle_already_confirmed(decision);
+	if (booking->state == STATE_FAILED || booking->state == STATE_MANUAL_REVIEW)
+		return settle_noop(decision, REASON_TERMINAL_STATE);
+	if (!status_may_be_decided(decision))
+		return settle_noop(decision, REASON_NOT_ELIGIBLE);
+	if (booking_has_window(booking) && booking->end_at <= decision->started_at)
+		return settle_noop(decision, REASON_PAST);
+	return false;
+}
+
+static bool
+settle_by_breaker(Decision *decision)
+{
+	const Breaker *breaker = &decision->booking.breaker;
+	StringInfoData json;
+	int			delay_ms;
+
+	if (decision->mode != MODE_ACTIVE ||
+		breaker_state(breaker, decision->started_at) != BREAKER_OPEN)
+		return false;
+	delay_ms = breaker_delay(breaker, decision->started_at);
+	event_begin(decision, &json);
+	json_text(&json, "circuit_status", "open");
+	json_number(&json, "delay_ms", delay_ms);
+	event_end(decision, &json, "coordinator.circuit_open", "warning");
+	return settle(decision, OUTCOME_RETRY, REASON_CIRCUIT_OPEN, delay_ms);
+}
+
+/*
+ * Steps
+ */
+
+static bool
+acquire_booking(Decision *decision)
+{
+	if (!lock_booking(&decision->booking_id))
+	{
+		tell(decision, "coordinator.lock_contention", "warning");
+		settle_noop(decision, REASON_LOCK_CONTENTION);
+		return false;
+	}
+	if (flag_event_level >= EVENT_LEVEL_STEPS)
+		tell(decision, "coordinator.lock_acquired", "info");
+	return true;
+}
+
+static bool
+acquire_slot(Decision *decision)
+{
+	const BookingRecord *booking = &decision->booking;
+	StringInfoData json;
+
+	if (decision->slot == 0)
+		decision->slot = lock_slot(&booking->restaurant_id, flags_slots(&booking->rollout));
+	if (decision->slot == 0)
+	{
+		settle(decision, OUTCOME_RETRY, REASON_RATE_LIMITED, flag_rate_limit_delay);
+		return false;
+	}
+	if (flag_event_level >= EVENT_LEVEL_STEPS)
+	{
+		event_begin(decision, &json);
+		json_number(&json, "slot", decision->slot);
+		event_end(decision, &json, "coordinator.rate_permit_acquired", "info");
+	}
+	return true;
+}
+
+/* The tables of a plan in the order of their ids. */
+static void
+order_by_id(const PlannerTable *tables, const PlannerPlan *plan, int *order)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		int			j = i;
+
+		for (; j > 0 && memcmp(&tables[order[j - 1]].id, &tables[plan->tables[i]].id,
+							   UUID_LEN) > 0; j--)
+			order[j] = order[j - 1];
+		order[j] = plan->tables[i];
+	}
+}
+
+/* Lock all tables of a plan, or none: the one that somebody else holds, or -1. */
+static int
+lock_plan(const Seating *seating, const PlannerPlan *plan)
+{
+	const PlannerTable *tables = seating->floor.tables;
+	int			order[PLANNER_MAX_TABLES];
+
+	order_by_id(tables, plan, order);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		if (lock_table(&tables[order[i]].id))
+			continue;
+		for (int held = 0; held < i; held++)
+			unlock_table(&tables[order[held]].id);
+		return order[i];
+	}
+	return -1;
+}
+
+/*
+ * Choose the best plan whose tables are all unlocked, and lock them.  Tables
+ * that others hold are left out; *contended tells that there were any.
+ */
+static bool
+choose_tables(Decision *decision, Seating *seating, bool *contended)
+{
+	PlannerPlan plan;
+
+	*contended = false;
+	while (seating_best(seating, 1, &plan) > 0)
+	{
+		int			missed = lock_plan(seating, &plan);
+
+		if (missed < 0)
+		{
+			decision->ntables = plan.ntables;
+			seating_table_ids(seating, &plan, decision->table_ids);
+			return true;
+		}
+		seating->floor.tables[missed].usable = false;
+		*contended = true;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+/*
+ * Writing
+ */
+
+/* In shadow a booking that was confirmed elsewhere is rehearsed from the start. */
+static AssignmentState
+walk_start(const Decision *decision)
+{
+	return decision->booking.state == STATE_CONFIRMED ? STATE_CREATED : decision->booking.state;
+}
+
+static char *
+hop_metadata(const Decision *decision, bool arrival)
+{
+	StringInfoData json;
+
+	json_begin(&json);
+	json_text(&json, "trigger", decision->trigger);
+	if (arrival && decision->booking.was_confirmed)
+		json_true(&json, "reopened");
+	if (arrival && decision->ntables > 0)
+	{
+		json_text(&json, "strategy", decision->strategy);
+		json_uuids(&json, "table_ids", decision->table_ids, decision->ntables);
+	}
+	json_end(&json);
+	return json.data;
+}
+
+static char *
+attempt_metadata(const Decision *decision)
+{
+	StringInfoData json;
+
+	json_begin(&json);
+	json_text(&json, "trigger", decision->trigger);
+	json_number(&json, "version", decision->booking.version);
+	json_number(&json, "party_size", decision->booking.party_size);
+	if (decision->ntables > 0)
+		json_uuids(&json, "table_ids", decision->table_ids, decision->ntables);
+	json_double(&json, "duration_ms", elapsed_ms(decision));
+	json_end(&json);
+	return json.data;
+}
+
+static void
+note_attempt(Decision *decision)
+{
+	journal_set_attempt(&decision->journal, decision->booking.last_attempt + 1,
+						decision->strategy, decision->outcome == OUTCOME_CONFIRMED,
+						reason_name(decision->reason), attempt_metadata(decision));
+}
+
+/* Write the trail and move the booking; the caller holds its row lock. */
+static void
+write_walk(Decision *decision, AssignmentState to, bool tried, const char *status)
+{
+	BookingRecord *booking = &decision->booking;
+	AssignmentState hops[WALK_MAX_HOPS];
+	AssignmentState from = walk_start(decision);
+	int			nhops = state_walk(from, to, tried, hops);
+	char	   *passing = hop_metadata(decision, false);
+	char	   *arriving = hop_metadata(decision, true);
+
+	for (int i = 0; i < nhops; i++)
+	{
+		bool		last = i == nhops - 1;
+		HistoryRow *hop = journal_add_hop(&decision->journal, from, hops[i],
+										  booking->version + 1 + i, last ? arriving : passing,
+										  last ? reason_name(decision->reason) : NULL, NULL);
+
+		if (last && state_is_terminal(to))
+			journal_set_message(&decision->journal, hop, arriving);
+		from = hops[i];
+	}
+	take_walk(booking, &decision->journal, status,
+			  to == STATE_CONFIRMED ? decision->strategy : NULL);
+	store_check_constraints();
+}
+
+/* Seat the booking at the chosen tables; TRY_LOST if one is taken. */
+static TryResult
+write_confirmation(Decision *decision, const Seating *seating)
+{
+	BookingRecord *booking = &decision->booking;
+
+	if (seating->floor.has_own)
+		store_delete_assignments(&booking->id);
+	if (store_insert_assignments(booking, GetCurrentTimestamp(), decision->table_ids,
+								 decision->ntables) != decision->ntables)
+		return TRY_LOST;
+	decision->attempt = booking->attempts + 1;
+	set_outcome(decision, OUTCOME_CONFIRMED, REASON_NONE);
+	note_attempt(decision);
+	tell_outcome(decision);
+	write_walk(decision, STATE_CONFIRMED, true, "confirmed");
+	return TRY_KEPT;
+}
+
+/* No table: back to pending, or to manual review. */
+static TryResult
+write_no_capacity(Decision *decision)
+{
+	set_failed_attempt(decision, REASON_NO_CAPACITY);
+	decision->ntables = 0;
+	note_attempt(decision);
+	tell_outcome(decision);
+	write_walk(decision, decision->outcome == OUTCOME_RETRY ?
+			   STATE_ASSIGNMENT_PENDING : STATE_MANUAL_REVIEW, true, NULL);
+	return TRY_KEPT;
+}
+
+/* One try at seating the booking. */
+static TryResult
+try_to_seat(Decision *decision)
+{
+	BookingRecord *booking = &decision->booking;
+	PlannerStrategy strategy = strategy_for_attempt(booking->attempts);
+	Seating		seating;
+	bool		contended;
+
+	seating_read(&seating, booking, strategy, GetCurrentTimestamp());
+	if (!store_lock_booking(&booking->id, booking->version))
+		return TRY_LOST;
+	decision->strategy = strategy_name(strategy);
+	if (choose_tables(decision, &seating, &contended))
+		return write_confirmation(decision, &seating);
+	if (!contended)
+		return write_no_capacity(decision);
+	settle(decision, OUTCOME_RETRY, REASON_LOCK_CONTENTION, contention_delay(decision));
+	return TRY_DROPPED;
+}
+
+/* A booking whose outcome is manual review without a plan. */
+static TryResult
+try_to_review(Decision *decision)
+{
+	if (!store_lock_booking(&decision->booking.id, decision->booking.version))
+		return TRY_LOST;
+	tell_outcome(decision);
+	write_walk(decision, STATE_MANUAL_REVIEW, false, NULL);
+	return TRY_KEPT;
+}
+
+/*
+ * Tries
+ */
+
+static bool
+must_rethrow(const ErrorData *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_QUERY_CANCELED:
+		case ERRCODE_ADMIN_SHUTDOWN:
+		case ERRCODE_CRASH_SHUTDOWN:
+		case ERRCODE_DATABASE_DROPPED:
+		case ERRCODE_OUT_OF_MEMORY:
+			return true;
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+			return IsolationUsesXactSnapshot();
+	}
+	return false;
+}
+
+/* Did another writer get in between, so that starting again may help? */
+static bool
+is_lost_race(const ErrorData *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_EXCLUSION_VIOLATION:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return true;
+		case ERRCODE_UNIQUE_VIOLATION:
+			return error->table_name != NULL &&
+				strcmp(error->table_name,
+					   get_rel_name(binding_get()->relids[BOUND_ASSIGNMENTS])) == 0;
+	}
+	return false;
+}
+
+/*
+ * Wait for no lock as long as the app's deadlock check would take to make it
+ * the victim.  The setting ends with the subtransaction.
+ */
+static void
+limit_lock_waits(void)
+{
+	int			limit = Max(1, DeadlockTimeout / 2);
+	char		text[16];
+
+	if (LockTimeout > 0 && LockTimeout <= limit)
+		return;
+	snprintf(text, sizeof(text), "%d", limit);
+	(void) set_config_option("lock_timeout", text, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Run a body in a subtransaction of its own and keep what it wrote only if
+ * it says so, and never in a rehearsal.  An error that is nobody's race is
+ * returned in *error.
+ */
+static TryResult
+in_subtransaction(Decision *decision, TryBody body, bool rehearsal, ErrorData **error)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile TryResult result = TRY_FAILED;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(decision->context);
+	PG_TRY();
+	{
+		limit_lock_waits();
+		result = body(decision);
+		if (result == TRY_KEPT && !rehearsal)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(decision->context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *caught;
+
+		MemoryContextSwitchTo(decision->context);
+		caught = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(decision->context);
+		CurrentResourceOwner = owner;
+		if (must_rethrow(caught))
+			ReThrowError(caught);
+		result = is_lost_race(caught) ? TRY_LOST : TRY_FAILED;
+		*error = caught;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* The same for a body whose failure is nothing but a failure. */
+static TryResult
+in_yielding_subtransaction(Decision *decision, TryBody body)
+{
+	ErrorData  *error;
+	TryResult	result = in_subtransaction(decision, body, false, &error);
+
+	if (result == TRY_FAILED)
+		ReThrowError(error);
+	return result;
+}
+
+/* Put a rehearsed walk into events; nothing else of it is to be written. */
+static void
+keep_rehearsal(Decision *decision)
+{
+	Journal    *journal = &decision->journal;
+	int			nhops = journal->nhops;
+
+	journal_rewind(journal, list_length(journal->events));
+	for (int i = 0; i < nhops; i++)
+		journal_add_transition_event(journal, &journal->hops[i], true);
+}
+
+/* Nothing of a try that was rolled back is true any more. */
+static void
+forget_try(Decision *decision, int nevents)
+{
+	journal_rewind(&decision->journal, nevents);
+	decision->ntables = 0;
+	decision->strategy = NULL;
+}
+
+/*
+ * An error has rolled the try back: record it as an attempt.  Where that ends
+ * in manual review and the review cannot be written either, the booking is
+ * tried again later.
+ */
+static void
+record_error(Decision *decision, const ErrorData *error)
+{
+	ErrorData  *second;
+	int			nevents;
+
+	tell_error(decision, error);
+	decision->failed = true;
+	set_failed_attempt(decision, REASON_ERROR);
+	if (decision->mode == MODE_SHADOW)
+	{
+		tell_outcome(decision);
+		return;
+	}
+	note_attempt(decision);
+	nevents = list_length(decision->journal.events);
+	if (decision->outcome == OUTCOME_MANUAL_REVIEW)
+	{
+		if (in_subtransaction(decision, try_to_review, false, &second) == TRY_KEPT)
+		{
+			decision->written = true;
+			return;
+		}
+		journal_rewind(&decision->journal, nevents);
+		note_attempt(decision);
+		set_outcome(decision, OUTCOME_RETRY, REASON_ERROR);
+		decision->delay_ms = flags_retry_policy().max_ms;
+	}
+	tell_outcome(decision);
+}
+
+/* All tries were lost: to a change of the booking, or to locks. */
+static void
+settle_lost(Decision *decision, int version)
+{
+	bool		changed = decision->booking.version != version;
+
+	settle(decision, OUTCOME_RETRY, changed ? REASON_VERSION_CONFLICT : REASON_LOCK_CONTENTION,
+		   contention_delay(decision));
+}
+
+static void
+seat(Decision *decision)
+{
+	int			nevents = list_length(decision->journal.events);
+	int			version = decision->booking.version;
+
+	for (int i = 0; i < MAX_TRIES; i++)
+	{
+		TryBody		body = booking_has_window(&decision->booking) ? try_to_seat : try_to_review;
+		ErrorData  *error;
+		TryResult	result;
+
+		if (body == try_to_review)
+			set_outcome(decision, OUTCOME_MANUAL_REVIEW, REASON_INVALID_WINDOW);
+		version = decision->booking.version;
+		result = in_subtransaction(decision, body, decision->mode == MODE_SHADOW, &error);
+		if (result == TRY_KEPT)
+		{
+			decision->written = decision->mode == MODE_ACTIVE;
+			return;
+		}
+		if (result == TRY_DROPPED)
+			return;
+		forget_try(decision, nevents);
+		if (result == TRY_FAILED)
+		{
+			record_error(decision, error);
+			return;
+		}
+		store_load_booking(&decision->booking_id, &decision->booking);
+		if (settle_by_booking(decision))
+			return;
+	}
+	settle_lost(decision, version);
+}
+
+/*
+ * Afterwards
+ */
+
+static TryResult
+put_into_queue(Decision *decision)
+{
+	int			delay_ms = decision->outcome == OUTCOME_RETRY ?
+		decision->delay_ms : CONTENTION_DELAY_MS;
+
+	store_queue_put(&decision->booking_id, &decision->booking.restaurant_id,
+					GetCurrentTimestamp() + (int64) delay_ms * 1000);
+	return TRY_KEPT;
+}
+
+static bool
+is_contention(Reason reason)
+{
+	return reason == REASON_LOCK_CONTENTION || reason == REASON_VERSION_CONFLICT ||
+		reason == REASON_RATE_LIMITED;
+}
+
+/*
+ * The booking's place in the queue.  A claimed row is ours to write.  Another
+ * one may be in the hands of whoever we met: it is left to them, and what has
+ * to be written waits no longer than a try would.
+ */
+static void
+keep_queue(Decision *decision)
+{
+	bool		active = decision->mode == MODE_ACTIVE;
+	bool		retry = active && decision->outcome == OUTCOME_RETRY;
+	bool		contention = is_contention(decision->reason);
+
+	if (contention ? decision->claimed || (retry && !decision->booking.queued) : retry)
+	{
+		if (decision->claimed)
+			put_into_queue(decision);
+		else
+			(void) in_yielding_subtransaction(decision, put_into_queue);
+		return;
+	}
+	if (!contention && (decision->claimed || (active && decision->booking.queued)))
+		store_queue_delete(&decision->booking_id, decision->claimed);
+}
+
+static TryResult
+count_in_breaker(Decision *decision)
+{
+	BreakerPolicy policy = flags_breaker_policy();
+	Breaker		breaker;
+	TimestampTz now = GetCurrentTimestamp();
+
+	store_breaker_lock(&decision->booking.restaurant_id, &breaker);
+	if (decision->failed)
+		breaker_fail(&breaker, &policy, now);
+	else if (!breaker_succeed(&breaker, &policy, now))
+		return TRY_DROPPED;
+	store_breaker_put(&decision->booking.restaurant_id, &breaker);
+	return TRY_KEPT;
+}
+
+/* "No table" is an answer; only a success of a breaker that is not clean is written. */
+static void
+keep_breaker(Decision *decision)
+{
+	BreakerPolicy policy = flags_breaker_policy();
+	Breaker		copy = decision->booking.breaker;
+
+	if (decision->mode != MODE_ACTIVE || !(decision->failed || decision->written))
+		return;
+	if (decision->failed || breaker_succeed(&copy, &policy, GetCurrentTimestamp()))
+		(void) in_yielding_subtransaction(decision, count_in_breaker);
+}
+
+/* What the caller of a rehearsal is told: nothing has happened. */
+static void
+hide_rehearsal(Decision *decision)
+{
+	if (decision->outcome == OUTCOME_NOOP)
+		return;
+	decision->has_shadow_outcome = true;
+	decision->shadow_outcome = decision->outcome;
+	set_outcome(decision, OUTCOME_NOOP, REASON_SHADOW);
+	decision->ntables = 0;
+	decision->delay_ms = 0;
+}
+
+static void
+conclude(Decision *decision)
+{
+	if (decision->mode == MODE_SHADOW)
+		keep_rehearsal(decision);
+	if (!decision->written)
+		journal_write(&decision->journal);
+	keep_queue(decision);
+	keep_breaker(decision);
+	if (decision->mode == MODE_SHADOW)
+		hide_rehearsal(decision);
+}
+
+/* Load the booking and tell the mode of its restaurant; false if disabled. */
+static bool
+begin_decision(Decision *decision)
+{
+	BookingRecord *booking = &decision->booking;
+	const char *mode_reason;
+
+	store_load_booking(&decision->booking_id, booking);
+	decision->mode = flags_mode(&booking->rollout,
+								booking->found ? &booking->restaurant_id : NULL, &mode_reason);
+	if (decision->mode == MODE_DISABLED)
+	{
+		set_outcome(decision, OUTCOME_NOOP, REASON_PIPELINE_DISABLED);
+		return false;
+	}
+	require_writable();
+	journal_init(&decision->journal, &decision->booking_id,
+				 booking->found ? &booking->restaurant_id : NULL);
+	tell(decision, "coordinator.start", "info");
+	return true;
+}
+
+/* Decide on one booking.  The caller has filled in what was asked. */
+void
+decide(Decision *decision)
+{
+	StoreScope	scope;
+
+	decision->context = CurrentMemoryContext;
+	decision->started_at = GetCurrentTimestamp();
+	store_enter(&scope);
+	MemoryContextSwitchTo(decision->context);
+	if (begin_decision(decision))
+	{
+		if (acquire_booking(decision) &&
+			!settle_by_booking(decision) &&
+			!settle_by_breaker(decision) &&
+			acquire_slot(decision))
+			seat(decision);
+		conclude(decision);
+	}
+	store_leave(&scope);
+	MemoryContextSwitchTo(decision->context);
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * seating.h
+ *		From a booking to the tables that could seat it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SEATING_H
+#define SEATING_H
+
+#include "postgres.h"
+#include "planner.h"
+#include "store.h"
+
+typedef struct Seating
+{
+	const BookingRecord *booking;
+	Floor		floor;
+	PlannerProblem problem;
+	bool		has_edges;
+} Seating;
+
+extern void seating_read(Seating *seating, const BookingRecord *booking,
+						 PlannerStrategy strategy, TimestampTz now);
+extern int	seating_best(Seating *seating, int max_plans, PlannerPlan *plans);
+extern void seating_table_ids(const Seating *seating, const PlannerPlan *plan,
+							  pg_uuid_t *table_ids);
+extern bool booking_has_window(const BookingRecord *booking);
+
+#endif							/* SEATING_H */

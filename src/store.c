@@ -1,0 +1,1535 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *		All SQL that the C code runs.
+ *
+ * Every statement stands once in the table below, by name, and is prepared
+ * at its first use and kept.  @name@ stands for a relation or a type and is
+ * replaced by its quoted, qualified name when the statement is prepared; a
+ * statement belongs to one generation of the binding and is prepared anew
+ * for the next.  Fragments that depend on what is attached, such as a second
+ * ledger, are names too.
+ *
+ * Plans are generic and made with sequential scans, hash and merge joins
+ * off: each statement touches a few rows through an index, and a plan made
+ * while a table was empty must still be right when it holds millions.  Only
+ * the planning runs under these settings, never the execution, so the app's
+ * triggers keep their own plans.
+ *
+ * Everything between store_enter() and store_leave() runs with the rights of
+ * the owner of bookings, as PostgreSQL's own foreign-key triggers do, and
+ * under the search_path that attach() recorded, for the app's triggers that
+ * our statements fire.  That path is the app's own choice and has pg_catalog
+ * in front; all relations and types here are qualified none the less.  Both
+ * are put back by store_leave(), and by the end of the subtransaction or
+ * transaction if an error comes first.
+ *
+ * A statement that writes sees a fresh snapshot under READ COMMITTED.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "binding.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "store.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#define STATEMENT_MAX_ARGS 12
+
+typedef enum Statement
+{
+	STMT_LOAD_BOOKING,
+	STMT_LOAD_PAST,
+	STMT_LOCK_BOOKING,
+	STMT_WAIT_BOOKING,
+	STMT_UPDATE_BOOKING,
+	STMT_LOAD_ROLLOUT,
+	STMT_READ_FLOOR,
+	STMT_READ_EDGES,
+	STMT_READ_RECORDS,
+	STMT_EXPLAIN,
+	STMT_INSERT_ASSIGNMENTS,
+	STMT_INSERT_LEDGER,
+	STMT_DELETE_ASSIGNMENTS,
+	STMT_DELETE_LEDGER,
+	STMT_READ_ASSIGNMENTS,
+	STMT_INSERT_HISTORY,
+	STMT_INSERT_EVENTS,
+	STMT_INSERT_ATTEMPT,
+	STMT_INSERT_MESSAGE,
+	STMT_BOOKING_EXISTS,
+	STMT_QUEUE_PUT,
+	STMT_QUEUE_DELETE,
+	STMT_QUEUE_DELETE_FREE,
+	STMT_QUEUE_CLAIM,
+	STMT_QUEUE_CLAIM_OF_RESTAURANT,
+	STMT_BREAKER_LOCK,
+	STMT_BREAKER_PUT,
+	STMT_INSERT_BLOCK,
+	STMT_READ_COLLISIONS,
+	STMT_DELETE_BLOCK,
+	STMT_PURGE_HISTORY,
+	STMT_PURGE_ATTEMPTS,
+	STMT_PURGE_EVENTS,
+	STMT_PURGE_MESSAGES,
+	STMT_INSERT_PURGE
+} Statement;
+
+#define STATEMENT_COUNT (STMT_INSERT_PURGE + 1)
+
+typedef struct StatementText
+{
+	const char *sql;
+	int			nargs;
+	Oid			argtypes[STATEMENT_MAX_ARGS];
+} StatementText;
+
+/*
+ * What makes a table t unavailable besides an assignment: a hold of another
+ * booking, a block, or a row of the second ledger, if there is one.
+ * Parameters: $1 restaurant, $2 start, $3 end, $4 booking, $5 now.
+ */
+#define BARRED_TABLES \
+	"SELECT w.table_id FROM @hold_windows@ w JOIN @holds@ h ON h.id = w.hold_id " \
+	"WHERE w.restaurant_id = $1 AND w.end_at > $2 AND w.start_at < $3 " \
+	"AND w.expires_at > $5 AND h.status::text = 'active' " \
+	"AND w.booking_id IS DISTINCT FROM $4 " \
+	"UNION ALL " \
+	"SELECT k.table_id FROM assignment_v3.blocks k " \
+	"WHERE k.restaurant_id = $1 AND k.end_at > $2 AND k.start_at < $3" \
+	"@barred_by_ledger@"
+
+#define BARRED_BY_LEDGER \
+	" UNION ALL " \
+	"SELECT l.resource_id FROM @allocations@ l " \
+	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
+	"AND l.\"window\" && pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
+
+#define ROLLOUT_COLUMNS \
+	"k.singleton AS killed, r.mode AS restaurant_mode, r.max_parallel AS restaurant_slots, " \
+	"f.mode AS fleet_mode, f.max_parallel AS fleet_slots, f.percent AS fleet_percent"
+
+#define ROLLOUT_JOINS(restaurant) \
+	"LEFT JOIN assignment_v3.kill_switch k ON k.singleton " \
+	"LEFT JOIN assignment_v3.rollout r ON r.restaurant_id = " restaurant " " \
+	"LEFT JOIN assignment_v3.rollout f ON f.restaurant_id IS NULL "
+
+#define CLAIM_COLUMNS \
+	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority, " ROLLOUT_COLUMNS " " \
+	"FROM assignment_v3.queue q " ROLLOUT_JOINS("q.restaurant_id") \
+	"WHERE q.due_at <= $1 AND (q.priority, q.due_at, q.booking_id) > ($2::int2, $3, $4) " \
+	"AND q.restaurant_id <> ALL ($5) "
+
+#define CLAIM_ORDER \
+	"ORDER BY q.priority, q.due_at, q.booking_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED"
+
+static const StatementText statements[STATEMENT_COUNT] = {
+	[STMT_LOAD_BOOKING] = {
+		"SELECT b.restaurant_id, b.party_size::int AS party_size, b.start_at, b.end_at, "
+		"b.status::text AS status, b.assignment_state::text AS state, "
+		"b.assignment_state_version AS version, b.assignment_strategy AS strategy, "
+		"b.assigned_zone_id AS zone_id, q.booking_id IS NOT NULL AS queued, "
+		"(SELECT a.attempt_no FROM @attempts@ a WHERE a.booking_id = $1 "
+		"ORDER BY a.attempt_no DESC LIMIT 1)::int AS last_attempt, "
+		"c.consecutive_errors, c.half_open_successes, c.open_until, " ROLLOUT_COLUMNS " "
+		"FROM (SELECT $1 AS id) one LEFT JOIN @bookings@ b ON b.id = one.id "
+		"LEFT JOIN assignment_v3.queue q ON q.booking_id = one.id "
+		"LEFT JOIN assignment_v3.breakers c ON c.restaurant_id = b.restaurant_id "
+		ROLLOUT_JOINS("b.restaurant_id"),
+		1, {UUIDOID}
+	},
+	/* failures count since the last time somebody gave the booking a new start */
+	[STMT_LOAD_PAST] = {
+		"SELECT (SELECT pg_catalog.count(*) FROM @attempts@ a WHERE a.booking_id = $1 "
+		"AND a.result::text = 'failure' "
+		"AND CASE WHEN pg_catalog.jsonb_typeof(a.metadata -> 'version') = 'number' "
+		"THEN (a.metadata ->> 'version')::numeric >= start.version ELSE false END)::int AS attempts, "
+		"EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 "
+		"AND h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed') AS was_confirmed "
+		"FROM (SELECT coalesce(pg_catalog.max(h.version), 0) AS version FROM @history@ h "
+		"WHERE h.booking_id = $1 AND h.to_state::text = 'assignment_pending' "
+		"AND h.from_state::text IN ('confirmed', 'failed', 'manual_review')) start",
+		1, {UUIDOID}
+	},
+	[STMT_LOCK_BOOKING] = {
+		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 AND b.assignment_state_version = $2 "
+		"FOR NO KEY UPDATE SKIP LOCKED",
+		2, {UUIDOID, INT4OID}
+	},
+	[STMT_WAIT_BOOKING] = {
+		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 FOR NO KEY UPDATE",
+		1, {UUIDOID}
+	},
+	[STMT_UPDATE_BOOKING] = {
+		"UPDATE @bookings@ AS b SET assignment_state = $3::@booking_state@, "
+		"assignment_state_version = $4, status = coalesce($5::@booking_status@, b.status), "
+		"assignment_strategy = coalesce($6, b.assignment_strategy), updated_at = pg_catalog.now() "
+		"WHERE b.id = $1 AND b.assignment_state_version = $2",
+		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
+	},
+	[STMT_LOAD_ROLLOUT] = {
+		"SELECT " ROLLOUT_COLUMNS " FROM (SELECT $1 AS id) one " ROLLOUT_JOINS("one.id"),
+		1, {UUIDOID}
+	},
+
+	/*
+	 * Assignments of one table never overlap, so the last one that starts
+	 * before the window ends is the only one that can reach into it.
+	 */
+	[STMT_READ_FLOOR] = {
+		"SELECT t.id, t.table_number::text AS number, t.zone_id, t.capacity::int AS capacity, "
+		"t.min_party_size::int AS min_party, "
+		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
+		"t.mobility::text = 'movable' AS movable, "
+		"t.active AND t.status::text <> 'out_of_service' AS in_service, "
+		"a.booking_id AS taken_by, a.end_at > $2 AS taken, "
+		"(t.id IN (" BARRED_TABLES ")) IS TRUE AS barred "
+		"FROM @tables@ t LEFT JOIN LATERAL ("
+		"SELECT x.booking_id, x.end_at FROM @assignments@ x "
+		"WHERE x.table_id = t.id AND x.start_at < $3 ORDER BY x.start_at DESC LIMIT 1) a ON true "
+		"WHERE t.restaurant_id = $1",
+		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID}
+	},
+	[STMT_READ_EDGES] = {
+		"SELECT e.table_a, e.table_b FROM @adjacencies@ e "
+		"WHERE e.table_a = ANY ($1) AND e.table_b = ANY ($1)",
+		1, {UUIDARRAYOID}
+	},
+
+	/* the success of a set: its bookings that kept it, by the attempts of the last 90 days */
+	[STMT_READ_RECORDS] = {
+		"SELECT s.tables, pg_catalog.count(*)::int AS tries, "
+		"(pg_catalog.count(*) FILTER (WHERE s.kept))::int AS successes FROM ("
+		"SELECT a.metadata ->> 'table_ids' AS tables, "
+		"a.result::text = 'success' AND b.status::text NOT IN ('cancelled', 'no_show') AS kept "
+		"FROM @bookings@ b JOIN @attempts@ a ON a.booking_id = b.id "
+		"WHERE b.restaurant_id = $1 AND b.party_size = $2 "
+		"AND b.start_at > $3 - '90 days'::interval AND b.start_at < $3 + '90 days'::interval "
+		"AND a.metadata ->> 'table_ids' IS NOT NULL) s GROUP BY s.tables",
+		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
+	},
+	[STMT_EXPLAIN] = {
+		"SELECT t.id, t.table_number::text AS number, t.zone_id, t.capacity::int AS capacity, "
+		"t.min_party_size::int AS min_party, "
+		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
+		"t.mobility::text = 'movable' AS movable, "
+		"CASE WHEN NOT t.active THEN 'inactive' "
+		"WHEN t.status::text = 'out_of_service' THEN 'out of service' "
+		"WHEN a.booking_id = $4 THEN 'assigned' "
+		"WHEN a.booking_id IS NOT NULL THEN 'taken' "
+		"WHEN h.until IS NOT NULL THEN 'held' "
+		"WHEN k.until IS NOT NULL THEN 'blocked' "
+		"WHEN t.id IN (" BARRED_TABLES ") THEN 'taken' "
+		"WHEN $6 < t.min_party_size THEN 'too large' "
+		"WHEN $6 > least(t.capacity, coalesce(t.max_party_size, t.capacity)) THEN 'too small' "
+		"ELSE 'free' END AS verdict, "
+		"CASE WHEN NOT t.active OR t.status::text = 'out_of_service' THEN NULL "
+		"WHEN a.booking_id = $4 THEN 'seats this booking until ' || a.end_at "
+		"WHEN a.booking_id IS NOT NULL THEN 'by booking ' || a.booking_id || ' until ' || a.end_at "
+		"WHEN h.until IS NOT NULL THEN 'held until ' || h.until "
+		"WHEN k.until IS NOT NULL THEN 'until ' || k.until || coalesce(': ' || k.reason, '') "
+		"WHEN t.id IN (" BARRED_TABLES ") THEN 'by an entry of the allocations ledger' "
+		"WHEN $6 < t.min_party_size THEN 'for parties from ' || t.min_party_size "
+		"WHEN $6 > least(t.capacity, coalesce(t.max_party_size, t.capacity)) "
+		"THEN 'seats ' || least(t.capacity, coalesce(t.max_party_size, t.capacity)) || "
+		"CASE WHEN t.mobility::text = 'movable' THEN ', may be merged' ELSE ', fixed' END "
+		"ELSE 'seats ' || t.capacity END AS detail "
+		"FROM @tables@ t "
+		"LEFT JOIN LATERAL (SELECT x.booking_id, x.end_at FROM @assignments@ x "
+		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 "
+		"ORDER BY x.start_at DESC LIMIT 1) a ON true "
+		"LEFT JOIN LATERAL (SELECT pg_catalog.max(w.expires_at) AS until FROM @hold_windows@ w "
+		"JOIN @holds@ o ON o.id = w.hold_id WHERE w.table_id = t.id AND w.start_at < $3 "
+		"AND w.end_at > $2 AND w.expires_at > $5 AND o.status::text = 'active' "
+		"AND w.booking_id IS DISTINCT FROM $4) h ON true "
+		"LEFT JOIN LATERAL (SELECT z.end_at AS until, z.reason FROM assignment_v3.blocks z "
+		"WHERE z.table_id = t.id AND z.start_at < $3 AND z.end_at > $2 "
+		"ORDER BY z.end_at DESC LIMIT 1) k ON true "
+		"WHERE t.restaurant_id = $1 ORDER BY t.table_number::text, t.id",
+		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT4OID}
+	},
+
+	/* looks again with a fresh snapshot, under the tables' locks */
+	[STMT_INSERT_ASSIGNMENTS] = {
+		"INSERT INTO @assignments@ (booking_id, table_id, start_at, end_at, assigned_at) "
+		"SELECT $4, t.id, $2, $3, $5 FROM @tables@ t "
+		"WHERE t.id = ANY ($6) AND t.restaurant_id = $1 "
+		"AND t.active AND t.status::text <> 'out_of_service' "
+		"AND (t.id IN (" BARRED_TABLES ")) IS NOT TRUE "
+		"ORDER BY t.id @on_conflict@",
+		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
+	},
+	[STMT_INSERT_LEDGER] = {
+		"INSERT INTO @allocations@ "
+		"(resource_type, resource_id, restaurant_id, booking_id, \"window\", shadow, is_maintenance) "
+		"SELECT 'table', x.table_id, $2, x.booking_id, "
+		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
+		"FROM @assignments@ x WHERE x.booking_id = $1 ORDER BY x.table_id",
+		2, {UUIDOID, UUIDOID}
+	},
+	[STMT_DELETE_ASSIGNMENTS] = {
+		"DELETE FROM @assignments@ AS a WHERE a.booking_id = $1",
+		1, {UUIDOID}
+	},
+	[STMT_DELETE_LEDGER] = {
+		"DELETE FROM @allocations@ AS l WHERE l.booking_id = $1 "
+		"AND l.resource_type::text = 'table' AND NOT l.shadow",
+		1, {UUIDOID}
+	},
+	[STMT_READ_ASSIGNMENTS] = {
+		"SELECT a.table_id, a.xmin AS writer, a.start_at, a.end_at, "
+		"t.restaurant_id, t.capacity::int AS capacity "
+		"FROM @assignments@ a LEFT JOIN @tables@ t ON t.id = a.table_id "
+		"WHERE a.booking_id = $1 ORDER BY a.table_id",
+		1, {UUIDOID}
+	},
+	[STMT_INSERT_HISTORY] = {
+		"INSERT INTO @history@ "
+		"(booking_id, from_state, to_state, version, metadata, reason, actor_id, created_at) "
+		"SELECT h.booking_id, h.from_state::@history_state@, h.to_state::@history_state@, "
+		"h.version, h.metadata::jsonb, h.reason, h.actor_id, h.created_at "
+		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"pg_catalog.unnest($7), pg_catalog.unnest($8)) "
+		"AS h (booking_id, from_state, to_state, version, metadata, reason, actor_id, created_at)",
+		8, {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		UUIDARRAYOID, TIMESTAMPTZARRAYOID}
+	},
+	[STMT_INSERT_EVENTS] = {
+		"INSERT INTO @events@ "
+		"(created_at, source, event_type, severity, context, restaurant_id, booking_id) "
+		"SELECT e.created_at, e.source, e.event_type, e.severity::@event_severity@, "
+		"e.context::jsonb, e.restaurant_id, e.booking_id "
+		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"pg_catalog.unnest($7)) "
+		"AS e (created_at, source, event_type, severity, context, restaurant_id, booking_id)",
+		7, {TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		UUIDARRAYOID, UUIDARRAYOID}
+	},
+	[STMT_INSERT_ATTEMPT] = {
+		"INSERT INTO @attempts@ "
+		"(booking_id, attempt_no, strategy, result, reason, metadata, created_at) "
+		"VALUES ($1, $2, $3, $4::@attempt_result@, $5, $6::jsonb, $7)",
+		7, {UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_INSERT_MESSAGE] = {
+		"INSERT INTO @outbox@ (status, event_type, dedupe_key, attempt_count, next_attempt_at, "
+		"restaurant_id, booking_id, idempotency_key, payload) "
+		"VALUES ('pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, $1 || ':' || $2, $5::jsonb) "
+		"ON CONFLICT DO NOTHING",
+		6, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_BOOKING_EXISTS] = {
+		"SELECT b.restaurant_id FROM @bookings@ b WHERE b.id = $1",
+		1, {UUIDOID}
+	},
+	[STMT_QUEUE_PUT] = {
+		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
+		"VALUES ($1, $2, $3, $4) ON CONFLICT (booking_id) "
+		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
+		4, {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[STMT_QUEUE_DELETE] = {
+		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = $1",
+		1, {UUIDOID}
+	},
+	[STMT_QUEUE_DELETE_FREE] = {
+		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = "
+		"(SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = $1 "
+		"FOR UPDATE SKIP LOCKED)",
+		1, {UUIDOID}
+	},
+	[STMT_QUEUE_CLAIM] = {
+		CLAIM_COLUMNS CLAIM_ORDER,
+		5, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, UUIDARRAYOID}
+	},
+	[STMT_QUEUE_CLAIM_OF_RESTAURANT] = {
+		CLAIM_COLUMNS "AND q.restaurant_id = $6 " CLAIM_ORDER,
+		6, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, UUIDARRAYOID, UUIDOID}
+	},
+	[STMT_BREAKER_LOCK] = {
+		"INSERT INTO assignment_v3.breakers AS c (restaurant_id, updated_at) VALUES ($1, $2) "
+		"ON CONFLICT (restaurant_id) DO UPDATE SET updated_at = excluded.updated_at "
+		"RETURNING c.consecutive_errors, c.half_open_successes, c.open_until",
+		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[STMT_BREAKER_PUT] = {
+		"UPDATE assignment_v3.breakers AS c SET consecutive_errors = $2, half_open_successes = $3, "
+		"opened_at = CASE WHEN $4 IS NULL THEN NULL WHEN c.open_until IS DISTINCT FROM $4 THEN $5 "
+		"ELSE c.opened_at END, open_until = $4, updated_at = $5 WHERE c.restaurant_id = $1",
+		5, {UUIDOID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[STMT_INSERT_BLOCK] = {
+		"INSERT INTO @block_target@ "
+		"SELECT @block_columns@ FROM @tables@ t WHERE t.id = $1 "
+		"RETURNING id",
+		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_READ_COLLISIONS] = {
+		"SELECT a.booking_id FROM @assignments@ a WHERE a.table_id = $1 "
+		"AND a.start_at < $3 AND a.end_at > $2 ORDER BY a.start_at",
+		3, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[STMT_DELETE_BLOCK] = {
+		"@delete_block@",
+		1, {UUIDOID}
+	},
+	[STMT_PURGE_HISTORY] = {
+		"DELETE FROM @history@ AS h WHERE h.created_at < $1 AND EXISTS (SELECT FROM @history@ n "
+		"WHERE n.booking_id = h.booking_id AND n.version > h.version)",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_PURGE_ATTEMPTS] = {
+		"DELETE FROM @attempts@ AS a WHERE a.created_at < $1",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_PURGE_EVENTS] = {
+		"DELETE FROM @events@ AS e WHERE e.created_at < $1 "
+		"AND e.source IN ('assignment.state_machine', 'assignment.coordinator')",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_PURGE_MESSAGES] = {
+		"DELETE FROM @outbox@ AS o WHERE o.created_at < $1 AND o.status::text = 'done' "
+		"AND o.event_type LIKE 'booking.assignment\\_state.%'",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_INSERT_PURGE] = {
+		"INSERT INTO assignment_v3.purges (purged_at, horizon, purged_by, "
+		"history_rows, attempt_rows, event_rows, outbox_rows) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		7, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID}
+	},
+};
+
+typedef struct KeptPlan
+{
+	SPIPlanPtr	plan;
+	uint64		generation;		/* of the binding it was made for */
+	bool		planned;
+} KeptPlan;
+
+static KeptPlan kept_plans[STATEMENT_COUNT];
+
+/* The names that a statement may hold between @ signs. */
+static const char *const relation_words[BOUND_RELATION_COUNT] = {
+	[BOUND_RESTAURANTS] = "restaurants",
+	[BOUND_ZONES] = "zones",
+	[BOUND_TABLES] = "tables",
+	[BOUND_ADJACENCIES] = "adjacencies",
+	[BOUND_BOOKINGS] = "bookings",
+	[BOUND_ASSIGNMENTS] = "assignments",
+	[BOUND_HISTORY] = "history",
+	[BOUND_ATTEMPTS] = "attempts",
+	[BOUND_EVENTS] = "events",
+	[BOUND_OUTBOX] = "outbox",
+	[BOUND_HOLDS] = "holds",
+	[BOUND_HOLD_WINDOWS] = "hold_windows",
+	[BOUND_ALLOCATIONS] = "allocations",
+};
+
+static const char *const type_words[BOUND_TYPE_COUNT] = {
+	[BOUND_BOOKING_STATUS] = "booking_status",
+	[BOUND_BOOKING_STATE] = "booking_state",
+	[BOUND_HISTORY_STATE] = "history_state",
+	[BOUND_EVENT_SEVERITY] = "event_severity",
+	[BOUND_OUTBOX_STATUS] = "outbox_status",
+	[BOUND_ATTEMPT_RESULT] = "attempt_result",
+};
+
+/* Fragments whose text depends on whether the app has a second ledger. */
+static const struct
+{
+	const char *word;
+	const char *with_ledger;
+	const char *without;
+}			ledger_fragments[] = {
+	{"barred_by_ledger", BARRED_BY_LEDGER, ""},
+	{"block_target",
+		"@allocations@ AS k (resource_type, resource_id, restaurant_id, booking_id, "
+		"\"window\", shadow, is_maintenance)",
+		"assignment_v3.blocks AS k (restaurant_id, table_id, start_at, end_at, reason, "
+	"created_by, created_at)"},
+	{"block_columns",
+		"'table', t.id, t.restaurant_id, NULL, pg_catalog.tstzrange($2, $3), false, true",
+	"t.restaurant_id, t.id, $2, $3, $4, $5, $6"},
+	{"delete_block",
+		"DELETE FROM @allocations@ AS k WHERE k.id = $1 AND k.is_maintenance",
+	"DELETE FROM assignment_v3.blocks AS k WHERE k.id = $1"},
+};
+
+static int
+find_word(const char *const *words, int nwords, const char *word)
+{
+	for (int i = 0; i < nwords; i++)
+	{
+		if (strcmp(words[i], word) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static void append_expanded(StringInfo buf, const Binding *binding, const char *sql);
+
+/* Append what one @name@ stands for. */
+static void
+append_word(StringInfo buf, const Binding *binding, const char *word)
+{
+	int			i;
+
+	i = find_word(relation_words, BOUND_RELATION_COUNT, word);
+	if (i >= 0)
+	{
+		if (binding->relations[i] == NULL)
+			elog(ERROR, "statement needs relation \"%s\", which is not attached", word);
+		appendStringInfoString(buf, binding->relations[i]);
+		return;
+	}
+	i = find_word(type_words, BOUND_TYPE_COUNT, word);
+	if (i >= 0)
+	{
+		appendStringInfoString(buf, binding->types[i]);
+		return;
+	}
+	if (strcmp(word, "on_conflict") == 0)
+	{
+		if (!binding->deferrable_ledger)
+			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
+		return;
+	}
+	for (i = 0; i < (int) lengthof(ledger_fragments); i++)
+	{
+		if (strcmp(ledger_fragments[i].word, word) != 0)
+			continue;
+		append_expanded(buf, binding, binding->relations[BOUND_ALLOCATIONS] ?
+						ledger_fragments[i].with_ledger : ledger_fragments[i].without);
+		return;
+	}
+	elog(ERROR, "unknown name @%s@ in a statement", word);
+}
+
+static void
+append_expanded(StringInfo buf, const Binding *binding, const char *sql)
+{
+	const char *p = sql;
+	const char *start;
+
+	while ((start = strchr(p, '@')) != NULL)
+	{
+		const char *end = strchr(start + 1, '@');
+
+		if (end == NULL)
+			elog(ERROR, "unbalanced @ in a statement: %s", sql);
+		appendBinaryStringInfo(buf, p, (int) (start - p));
+		append_word(buf, binding, pnstrdup(start + 1, end - start - 1));
+		p = end + 1;
+	}
+	appendStringInfoString(buf, p);
+}
+
+/*
+ * Make the generic plan now, under settings that leave only index paths, and
+ * without executing anything.
+ */
+static void
+make_generic_plan(SPIPlanPtr plan)
+{
+	static const char *const settings[] = {
+		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material",
+		"enable_memoize", "jit"
+	};
+	int			guc_level = NewGUCNestLevel();
+	CachedPlan *cached;
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	AtEOXact_GUC(true, guc_level);
+}
+
+/* Prepare a statement against what is attached now, and keep it. */
+static void
+prepare(Statement statement, const Binding *binding)
+{
+	const StatementText *text = &statements[statement];
+	KeptPlan   *kept = &kept_plans[statement];
+	StringInfoData sql;
+	SPIPlanPtr	plan;
+
+	if (kept->plan != NULL)
+	{
+		SPI_freeplan(kept->plan);
+		kept->plan = NULL;
+	}
+	initStringInfo(&sql);
+	append_expanded(&sql, binding, text->sql);
+	plan = SPI_prepare_cursor(sql.data, text->nargs, (Oid *) text->argtypes,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+	kept->plan = plan;
+	kept->generation = binding->generation;
+	kept->planned = false;
+	pfree(sql.data);
+}
+
+/* The kept plan of a statement, made if it is missing or no longer valid. */
+static SPIPlanPtr
+statement_plan(Statement statement)
+{
+	const Binding *binding = binding_get();
+	KeptPlan   *kept = &kept_plans[statement];
+
+	if (kept->plan == NULL || kept->generation != binding->generation)
+		prepare(statement, binding);
+	if (!kept->planned || !SPI_plan_is_valid(kept->plan))
+	{
+		make_generic_plan(kept->plan);
+		kept->planned = true;
+	}
+	return kept->plan;
+}
+
+/*
+ * Run one statement.  nulls is as for SPI_execute_plan(), NULL where no
+ * argument is null.  Read-only statements see the caller's snapshot.
+ */
+static uint64
+execute(Statement statement, Datum *values, const char *nulls, bool read_only, int expected)
+{
+	int			result = SPI_execute_plan(statement_plan(statement), values, nulls,
+										  read_only, 0);
+
+	if (result != expected)
+		elog(ERROR, "statement %d of assignment_v3 returned %s", statement,
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+static uint64
+execute_select(Statement statement, Datum *values, const char *nulls)
+{
+	return execute(statement, values, nulls, XactReadOnly, SPI_OK_SELECT);
+}
+
+/*
+ * Connect, take the owner's rights and the app's search_path.  The path is
+ * touched only where it differs: setting it costs a look at every schema.
+ */
+void
+store_enter(StoreScope *scope)
+{
+	const Binding *binding = binding_get();
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	GetUserIdAndSecContext(&scope->caller, &scope->security_context);
+	SetUserIdAndSecContext(binding->owner,
+						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = 0;
+	if (strcmp(namespace_search_path, binding->search_path) != 0)
+	{
+		scope->guc_level = NewGUCNestLevel();
+		(void) set_config_option("search_path", binding->search_path, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
+}
+
+void
+store_leave(StoreScope *scope)
+{
+	if (scope->guc_level > 0)
+		AtEOXact_GUC(true, scope->guc_level);
+	SetUserIdAndSecContext(scope->caller, scope->security_context);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/* Access to the columns of a result row by name. */
+static Datum
+column(uint64 row, const char *name, bool *isnull)
+{
+	int			attnum = SPI_fnumber(SPI_tuptable->tupdesc, name);
+
+	if (attnum <= 0)
+		elog(ERROR, "result has no column \"%s\"", name);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attnum, isnull);
+}
+
+static int
+int_column(uint64 row, const char *name, int if_null)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+
+	return isnull ? if_null : DatumGetInt32(value);
+}
+
+static bool
+bool_column(uint64 row, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+static bool
+uuid_column(uint64 row, const char *name, pg_uuid_t *uuid)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+
+	if (isnull)
+		return false;
+	*uuid = *DatumGetUUIDP(value);
+	return true;
+}
+
+static bool
+time_column(uint64 row, const char *name, TimestampTz *time)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+
+	if (isnull)
+		return false;
+	*time = DatumGetTimestampTz(value);
+	return true;
+}
+
+/* A text column, copied into the given context; NULL for null. */
+static char *
+text_column(uint64 row, const char *name, MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+	text	   *source;
+	char	   *result;
+
+	if (isnull)
+		return NULL;
+	source = DatumGetTextPP(value);
+	result = MemoryContextAlloc(context, VARSIZE_ANY_EXHDR(source) + 1);
+	memcpy(result, VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source));
+	result[VARSIZE_ANY_EXHDR(source)] = '\0';
+	return result;
+}
+
+/* Build a one-dimensional array of one of the types that rows are passed in. */
+static Datum
+make_array(Datum *elements, bool *nulls, int nelements, Oid type)
+{
+	int			dims[1] = {nelements};
+	int			bounds[1] = {1};
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+
+	if (nelements == 0)
+		return PointerGetDatum(construct_empty_array(type));
+	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, dims, bounds, type,
+											  typlen, typbyval, typalign));
+}
+
+static Datum
+uuid_array(const pg_uuid_t *ids, int nids)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(nids, 1));
+
+	for (int i = 0; i < nids; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return make_array(elements, NULL, nids, UUIDOID);
+}
+
+/*
+ * Bookings
+ */
+
+static void
+rollout_row(uint64 row, const char *mode, const char *slots, RolloutRow *rollout)
+{
+	char	   *name = text_column(row, mode, CurrentMemoryContext);
+
+	memset(rollout, 0, sizeof(RolloutRow));
+	rollout->percent = -1;
+	if (name == NULL)
+		return;
+	rollout->exists = true;
+	rollout->mode = mode_from_text(name);
+	rollout->max_parallel = int_column(row, slots, 0);
+}
+
+static void
+rollout_columns(uint64 row, RolloutRows *rollout)
+{
+	rollout->killed = bool_column(row, "killed");
+	rollout_row(row, "restaurant_mode", "restaurant_slots", &rollout->restaurant);
+	rollout_row(row, "fleet_mode", "fleet_slots", &rollout->fleet);
+	rollout->fleet.percent = int_column(row, "fleet_percent", -1);
+}
+
+/* What happened to a booking before: needed only where anything did. */
+static void
+load_past(BookingRecord *booking)
+{
+	Datum		values[1] = {UUIDPGetDatum(&booking->id)};
+
+	if (execute_select(STMT_LOAD_PAST, values, NULL) != 1)
+		elog(ERROR, "the past of a booking is not one row");
+	booking->attempts = int_column(0, "attempts", 0);
+	booking->was_confirmed = bool_column(0, "was_confirmed");
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+booking_columns(BookingRecord *booking, MemoryContext context)
+{
+	if (!uuid_column(0, "restaurant_id", &booking->restaurant_id))
+		elog(ERROR, "booking has no restaurant");
+	booking->party_size = int_column(0, "party_size", 0);
+	booking->has_start = time_column(0, "start_at", &booking->start_at);
+	booking->has_end = time_column(0, "end_at", &booking->end_at);
+	booking->status = text_column(0, "status", context);
+	booking->version = int_column(0, "version", 1);
+	booking->strategy = text_column(0, "strategy", context);
+	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
+	booking->last_attempt = int_column(0, "last_attempt", 0);
+	booking->breaker.consecutive_errors = int_column(0, "consecutive_errors", 0);
+	booking->breaker.half_open_successes = int_column(0, "half_open_successes", 0);
+	(void) time_column(0, "open_until", &booking->breaker.open_until);
+}
+
+/* Load a booking; its texts are allocated in the caller's context. */
+void
+store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+	char	   *state;
+
+	memset(booking, 0, sizeof(BookingRecord));
+	booking->id = *booking_id;
+	if (execute_select(STMT_LOAD_BOOKING, values, NULL) != 1)
+		elog(ERROR, "a booking is not one row");
+	rollout_columns(0, &booking->rollout);
+	booking->queued = bool_column(0, "queued");
+	state = text_column(0, "state", caller);
+	if (state != NULL)
+	{
+		if (!state_parse(state, &booking->state))
+			elog(ERROR, "booking has the unknown state \"%s\"", state);
+		booking_columns(booking, caller);
+		booking->found = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
+		load_past(booking);
+}
+
+/* Lock the row if it is free and still of this version; never waits. */
+bool
+store_lock_booking(const pg_uuid_t *booking_id, int version)
+{
+	Datum		values[2] = {UUIDPGetDatum(booking_id), Int32GetDatum(version)};
+	uint64		nrows = execute(STMT_LOCK_BOOKING, values, NULL, false, SPI_OK_SELECT);
+
+	SPI_freetuptable(SPI_tuptable);
+	return nrows == 1;
+}
+
+/* Lock the row, waiting for whoever holds it; false if there is none. */
+bool
+store_wait_booking(const pg_uuid_t *booking_id)
+{
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+	uint64		nrows = execute(STMT_WAIT_BOOKING, values, NULL, false, SPI_OK_SELECT);
+
+	SPI_freetuptable(SPI_tuptable);
+	return nrows == 1;
+}
+
+/* Move a locked booking; status and strategy stay where they are NULL. */
+void
+store_update_booking(const pg_uuid_t *booking_id, int version, AssignmentState state,
+					 int new_version, const char *status, const char *strategy)
+{
+	Datum		values[6] = {
+		UUIDPGetDatum(booking_id),
+		Int32GetDatum(version),
+		CStringGetTextDatum(state_name(state)),
+		Int32GetDatum(new_version),
+		status ? CStringGetTextDatum(status) : (Datum) 0,
+		strategy ? CStringGetTextDatum(strategy) : (Datum) 0,
+	};
+	char		nulls[] = "      ";
+
+	if (status == NULL)
+		nulls[4] = 'n';
+	if (strategy == NULL)
+		nulls[5] = 'n';
+	if (execute(STMT_UPDATE_BOOKING, values, nulls, false, SPI_OK_UPDATE) != 1)
+		elog(ERROR, "the locked booking was not updated");
+}
+
+/* The rollout rows of a restaurant, or with NULL those of the fleet alone. */
+void
+store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
+{
+	Datum		values[1] = {restaurant_id ? UUIDPGetDatum(restaurant_id) : (Datum) 0};
+
+	if (execute_select(STMT_LOAD_ROLLOUT, values, restaurant_id ? NULL : "n") != 1)
+		elog(ERROR, "the rollout of a restaurant is not one row");
+	rollout_columns(0, rollout);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* The restaurant of a booking; false if there is no such booking any more. */
+bool
+store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id)
+{
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+	uint64		nrows = execute(STMT_BOOKING_EXISTS, values, NULL, XactReadOnly, SPI_OK_SELECT);
+
+	if (nrows > 0)
+		(void) uuid_column(0, "restaurant_id", restaurant_id);
+	SPI_freetuptable(SPI_tuptable);
+	return nrows > 0;
+}
+
+/*
+ * The floor
+ */
+
+static void
+floor_table(uint64 row, const BookingRecord *booking, MemoryContext context,
+			PlannerTable *table, bool *own)
+{
+	pg_uuid_t	taken_by;
+	bool		taken = bool_column(row, "taken");
+
+	(void) uuid_column(row, "id", &table->id);
+	table->number = text_column(row, "number", context);
+	table->has_zone = uuid_column(row, "zone_id", &table->zone_id);
+	table->capacity = int_column(row, "capacity", 0);
+	table->min_party = int_column(row, "min_party", 1);
+	table->max_party = int_column(row, "max_party", 0);
+	table->movable = bool_column(row, "movable");
+	if (taken && uuid_column(row, "taken_by", &taken_by) &&
+		memcmp(&taken_by, &booking->id, UUID_LEN) == 0)
+	{
+		*own = true;
+		taken = false;
+	}
+	table->taken = taken;
+	table->usable = bool_column(row, "in_service") && !taken && !bool_column(row, "barred");
+}
+
+/*
+ * Read the tables of the booking's restaurant, and which of them may be
+ * planned in its window.  Tables that seat the booking itself are free to it.
+ */
+void
+store_read_floor(const BookingRecord *booking, TimestampTz now, Floor *floor)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[5] = {
+		UUIDPGetDatum(&booking->restaurant_id),
+		TimestampTzGetDatum(booking->start_at),
+		TimestampTzGetDatum(booking->end_at),
+		UUIDPGetDatum(&booking->id),
+		TimestampTzGetDatum(now),
+	};
+	uint64		nrows = execute_select(STMT_READ_FLOOR, values, NULL);
+
+	memset(floor, 0, sizeof(Floor));
+	floor->ntables = (int) nrows;
+	floor->tables = MemoryContextAllocZero(caller, sizeof(PlannerTable) * Max(nrows, 1));
+	for (uint64 row = 0; row < nrows; row++)
+		floor_table(row, booking, caller, &floor->tables[row], &floor->has_own);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static int
+find_table(const Floor *floor, const pg_uuid_t *id)
+{
+	for (int i = 0; i < floor->ntables; i++)
+	{
+		if (memcmp(&floor->tables[i].id, id, UUID_LEN) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Read the adjacencies among the usable movable tables of a floor. */
+void
+store_read_edges(Floor *floor)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(floor->ntables, 1));
+	int			nids = 0;
+	Datum		values[1];
+	uint64		nrows;
+
+	for (int i = 0; i < floor->ntables; i++)
+	{
+		if (floor->tables[i].usable && floor->tables[i].movable)
+			ids[nids++] = floor->tables[i].id;
+	}
+	values[0] = uuid_array(ids, nids);
+	nrows = execute_select(STMT_READ_EDGES, values, NULL);
+	floor->edges = MemoryContextAlloc(caller, sizeof(PlannerEdge) * Max(nrows, 1));
+	floor->nedges = 0;
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		pg_uuid_t	a;
+		pg_uuid_t	b;
+
+		if (!uuid_column(row, "table_a", &a) || !uuid_column(row, "table_b", &b))
+			continue;
+		floor->edges[floor->nedges].a = find_table(floor, &a);
+		floor->edges[floor->nedges].b = find_table(floor, &b);
+		floor->nedges++;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Turn the table_ids of an attempt's metadata, a JSON array of uuids, into
+ * indexes of a floor; false if it names a table that is not there any more.
+ */
+static bool
+parse_table_ids(const Floor *floor, const char *json, PlannerRecord *record)
+{
+	record->ntables = 0;
+	for (const char *p = strchr(json, '"'); p != NULL; p = strchr(p + 1, '"'))
+	{
+		const char *end = strchr(p + 1, '"');
+		char	   *word;
+		pg_uuid_t  *id;
+		int			table;
+
+		if (end == NULL || record->ntables == PLANNER_MAX_TABLES)
+			return false;
+		word = pnstrdup(p + 1, end - p - 1);
+		id = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(word)));
+		table = find_table(floor, id);
+		if (table < 0)
+			return false;
+		record->tables[record->ntables++] = table;
+		p = end;
+	}
+	return record->ntables > 0;
+}
+
+/* Read how sets of tables did for parties of this size. */
+void
+store_read_records(const BookingRecord *booking, Floor *floor)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[3] = {
+		UUIDPGetDatum(&booking->restaurant_id),
+		Int32GetDatum(booking->party_size),
+		TimestampTzGetDatum(booking->start_at),
+	};
+	uint64		nrows = execute_select(STMT_READ_RECORDS, values, NULL);
+
+	floor->records = MemoryContextAlloc(caller, sizeof(PlannerRecord) * Max(nrows, 1));
+	floor->nrecords = 0;
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		PlannerRecord *record = &floor->records[floor->nrecords];
+		char	   *json = text_column(row, "tables", caller);
+
+		if (json == NULL || !parse_table_ids(floor, json, record))
+			continue;
+		record->tries = int_column(row, "tries", 0);
+		record->successes = int_column(row, "successes", 0);
+		floor->nrecords++;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Nobody may be seated at a table with one of these verdicts. */
+static bool
+verdict_bars(const char *verdict)
+{
+	static const char *const barring[] = {
+		"inactive", "out of service", "taken", "held", "blocked"
+	};
+
+	return find_word(barring, lengthof(barring), verdict) >= 0;
+}
+
+/* The verdict on every table of the booking's restaurant. */
+TableVerdict *
+store_explain(const BookingRecord *booking, TimestampTz now, int *ntables)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[6] = {
+		UUIDPGetDatum(&booking->restaurant_id),
+		TimestampTzGetDatum(booking->start_at),
+		TimestampTzGetDatum(booking->end_at),
+		UUIDPGetDatum(&booking->id),
+		TimestampTzGetDatum(now),
+		Int32GetDatum(booking->party_size),
+	};
+	uint64		nrows = execute_select(STMT_EXPLAIN, values, NULL);
+	TableVerdict *verdicts = MemoryContextAllocZero(caller,
+													sizeof(TableVerdict) * Max(nrows, 1));
+
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		TableVerdict *table = &verdicts[row];
+
+		(void) uuid_column(row, "id", &table->id);
+		table->number = text_column(row, "number", caller);
+		table->verdict = text_column(row, "verdict", caller);
+		table->detail = text_column(row, "detail", caller);
+		table->barred = verdict_bars(table->verdict);
+		table->has_zone = uuid_column(row, "zone_id", &table->zone_id);
+		table->capacity = int_column(row, "capacity", 0);
+		table->min_party = int_column(row, "min_party", 1);
+		table->max_party = int_column(row, "max_party", 0);
+		table->movable = bool_column(row, "movable");
+	}
+	SPI_freetuptable(SPI_tuptable);
+	*ntables = (int) nrows;
+	return verdicts;
+}
+
+/*
+ * Assignments
+ */
+
+/*
+ * Seat a booking: insert the rows of those tables that are still free to it,
+ * in both ledgers where there are two.  Returns how many there were; fewer
+ * than asked means that another writer was faster.
+ */
+int
+store_insert_assignments(const BookingRecord *booking, TimestampTz now,
+						 const pg_uuid_t *table_ids, int ntables)
+{
+	Datum		values[6] = {
+		UUIDPGetDatum(&booking->restaurant_id),
+		TimestampTzGetDatum(booking->start_at),
+		TimestampTzGetDatum(booking->end_at),
+		UUIDPGetDatum(&booking->id),
+		TimestampTzGetDatum(now),
+		uuid_array(table_ids, ntables),
+	};
+	int			inserted = (int) execute(STMT_INSERT_ASSIGNMENTS, values, NULL, false,
+										 SPI_OK_INSERT);
+
+	if (inserted == ntables && binding_get()->relations[BOUND_ALLOCATIONS] != NULL)
+	{
+		Datum		ledger[2] = {
+			UUIDPGetDatum(&booking->id),
+			UUIDPGetDatum(&booking->restaurant_id),
+		};
+
+		execute(STMT_INSERT_LEDGER, ledger, NULL, false, SPI_OK_INSERT);
+	}
+	return inserted;
+}
+
+void
+store_delete_assignments(const pg_uuid_t *booking_id)
+{
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+
+	execute(STMT_DELETE_ASSIGNMENTS, values, NULL, false, SPI_OK_DELETE);
+	if (binding_get()->relations[BOUND_ALLOCATIONS] != NULL)
+		execute(STMT_DELETE_LEDGER, values, NULL, false, SPI_OK_DELETE);
+}
+
+/* Does one assignment fit what the booking says now? */
+static bool
+assignment_matches(uint64 row, const BookingRecord *booking)
+{
+	TimestampTz start_at;
+	TimestampTz end_at;
+	pg_uuid_t	restaurant_id;
+
+	return time_column(row, "start_at", &start_at) && booking->has_start &&
+		start_at == booking->start_at &&
+		time_column(row, "end_at", &end_at) && booking->has_end &&
+		end_at == booking->end_at &&
+		uuid_column(row, "restaurant_id", &restaurant_id) &&
+		memcmp(&restaurant_id, &booking->restaurant_id, UUID_LEN) == 0;
+}
+
+/*
+ * The tables of a booking as a new command sees them; whether they fit its
+ * present facts, and whether this transaction wrote them.
+ */
+void
+store_read_assignments(const BookingRecord *booking, OwnAssignments *own)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[1] = {UUIDPGetDatum(&booking->id)};
+	uint64		nrows = execute_select(STMT_READ_ASSIGNMENTS, values, NULL);
+	int			seats = 0;
+
+	own->ntables = (int) nrows;
+	own->table_ids = MemoryContextAlloc(caller, sizeof(pg_uuid_t) * Max(nrows, 1));
+	own->moved = own->matching = nrows > 0;
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		bool		isnull;
+		Datum		writer = column(row, "writer", &isnull);
+
+		(void) uuid_column(row, "table_id", &own->table_ids[row]);
+		own->moved &= TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer));
+		own->matching &= assignment_matches(row, booking);
+		seats += int_column(row, "capacity", 0);
+	}
+	own->matching &= seats >= booking->party_size;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * The trail
+ */
+
+/* Columns of rows that are passed as arrays: elements and nulls side by side. */
+typedef struct ArrayColumn
+{
+	Oid			type;
+	Datum	   *elements;
+	bool	   *nulls;
+} ArrayColumn;
+
+static void
+array_columns(ArrayColumn *columns, int ncolumns, const Oid *array_types, int nrows)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns[i].type = get_element_type(array_types[i]);
+		columns[i].elements = palloc0(sizeof(Datum) * nrows);
+		columns[i].nulls = palloc0(sizeof(bool) * nrows);
+	}
+}
+
+static void
+put_text(ArrayColumn *column, int row, const char *value)
+{
+	column->nulls[row] = value == NULL;
+	if (value != NULL)
+		column->elements[row] = CStringGetTextDatum(value);
+}
+
+static void
+put_uuid(ArrayColumn *column, int row, const pg_uuid_t *value)
+{
+	column->nulls[row] = value == NULL;
+	if (value != NULL)
+		column->elements[row] = UUIDPGetDatum(value);
+}
+
+static void
+execute_with_arrays(Statement statement, ArrayColumn *columns, int nrows)
+{
+	Datum		values[STATEMENT_MAX_ARGS];
+	int			nargs = statements[statement].nargs;
+
+	for (int i = 0; i < nargs; i++)
+		values[i] = make_array(columns[i].elements, columns[i].nulls, nrows, columns[i].type);
+	if (execute(statement, values, NULL, false, SPI_OK_INSERT) != (uint64) nrows)
+		elog(ERROR, "not every row of the trail was written");
+}
+
+void
+store_insert_history(const HistoryRow *rows, int nrows)
+{
+	ArrayColumn columns[8];
+
+	array_columns(columns, lengthof(columns), statements[STMT_INSERT_HISTORY].argtypes, nrows);
+	for (int i = 0; i < nrows; i++)
+	{
+		put_uuid(&columns[0], i, &rows[i].booking_id);
+		put_text(&columns[1], i, state_name(rows[i].from));
+		put_text(&columns[2], i, state_name(rows[i].to));
+		columns[3].elements[i] = Int32GetDatum(rows[i].version);
+		put_text(&columns[4], i, rows[i].metadata);
+		put_text(&columns[5], i, rows[i].reason);
+		put_uuid(&columns[6], i, rows[i].actor_id);
+		columns[7].elements[i] = TimestampTzGetDatum(rows[i].created_at);
+	}
+	execute_with_arrays(STMT_INSERT_HISTORY, columns, nrows);
+}
+
+void
+store_insert_events(const EventRow *rows, int nrows)
+{
+	ArrayColumn columns[7];
+
+	array_columns(columns, lengthof(columns), statements[STMT_INSERT_EVENTS].argtypes, nrows);
+	for (int i = 0; i < nrows; i++)
+	{
+		columns[0].elements[i] = TimestampTzGetDatum(rows[i].created_at);
+		put_text(&columns[1], i, rows[i].source);
+		put_text(&columns[2], i, rows[i].type);
+		put_text(&columns[3], i, rows[i].severity);
+		put_text(&columns[4], i, rows[i].context);
+		put_uuid(&columns[5], i, rows[i].restaurant_id);
+		put_uuid(&columns[6], i, rows[i].booking_id);
+	}
+	execute_with_arrays(STMT_INSERT_EVENTS, columns, nrows);
+}
+
+void
+store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy,
+					 bool success, const char *reason, const char *metadata)
+{
+	Datum		values[7] = {
+		UUIDPGetDatum(booking_id),
+		Int32GetDatum(attempt_no),
+		strategy ? CStringGetTextDatum(strategy) : (Datum) 0,
+		CStringGetTextDatum(success ? "success" : "failure"),
+		reason ? CStringGetTextDatum(reason) : (Datum) 0,
+		CStringGetTextDatum(metadata),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+	char		nulls[] = "       ";
+
+	if (strategy == NULL)
+		nulls[2] = 'n';
+	if (reason == NULL)
+		nulls[4] = 'n';
+	execute(STMT_INSERT_ATTEMPT, values, nulls, false, SPI_OK_INSERT);
+}
+
+/* Put a message into the outbox; the same key twice is one message. */
+void
+store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+					 const char *event_type, const char *dedupe_key, const char *payload)
+{
+	Datum		values[6] = {
+		CStringGetTextDatum(event_type),
+		CStringGetTextDatum(dedupe_key),
+		UUIDPGetDatum(restaurant_id),
+		UUIDPGetDatum(booking_id),
+		CStringGetTextDatum(payload),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	execute(STMT_INSERT_MESSAGE, values, NULL, false, SPI_OK_INSERT);
+}
+
+/*
+ * The queue
+ */
+
+void
+store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, TimestampTz due_at)
+{
+	Datum		values[4] = {
+		UUIDPGetDatum(booking_id),
+		UUIDPGetDatum(restaurant_id),
+		TimestampTzGetDatum(due_at),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	execute(STMT_QUEUE_PUT, values, NULL, false, SPI_OK_INSERT);
+}
+
+/*
+ * Take a booking off the queue.  Where it was claimed by another transaction
+ * the row stays, and whoever comes to it finds nothing to do: waiting here
+ * would make the app wait for a batch.
+ */
+void
+store_queue_delete(const pg_uuid_t *booking_id, bool claimed)
+{
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+
+	execute(claimed ? STMT_QUEUE_DELETE : STMT_QUEUE_DELETE_FREE, values, NULL, false,
+			SPI_OK_DELETE);
+}
+
+/*
+ * Claim the next due row behind the cursor that nobody else has claimed, and
+ * move the cursor onto it.  The claim is the row's lock and ends with the
+ * transaction.
+ */
+bool
+store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
+				  ClaimedBooking *claimed)
+{
+	Datum		values[6] = {
+		TimestampTzGetDatum(cursor->started_at),
+		Int32GetDatum(cursor->priority),
+		TimestampTzGetDatum(cursor->due_at),
+		UUIDPGetDatum(&cursor->booking_id),
+		uuid_array(passed, npassed),
+		UUIDPGetDatum(&cursor->restaurant_id),
+	};
+	uint64		nrows = execute(cursor->has_restaurant ? STMT_QUEUE_CLAIM_OF_RESTAURANT :
+								STMT_QUEUE_CLAIM, values, NULL, false, SPI_OK_SELECT);
+
+	if (nrows > 0)
+	{
+		(void) uuid_column(0, "booking_id", &claimed->booking_id);
+		(void) uuid_column(0, "restaurant_id", &claimed->restaurant_id);
+		rollout_columns(0, &claimed->rollout);
+		(void) time_column(0, "due_at", &cursor->due_at);
+		cursor->priority = int_column(0, "priority", 0);
+		cursor->booking_id = claimed->booking_id;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return nrows > 0;
+}
+
+/*
+ * The breaker
+ */
+
+/* Lock a restaurant's breaker, making its row if there is none, and read it. */
+void
+store_breaker_lock(const pg_uuid_t *restaurant_id, Breaker *breaker)
+{
+	Datum		values[2] = {
+		UUIDPGetDatum(restaurant_id),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	if (execute(STMT_BREAKER_LOCK, values, NULL, false, SPI_OK_INSERT_RETURNING) != 1)
+		elog(ERROR, "the breaker of a restaurant is not one row");
+	memset(breaker, 0, sizeof(Breaker));
+	breaker->consecutive_errors = int_column(0, "consecutive_errors", 0);
+	breaker->half_open_successes = int_column(0, "half_open_successes", 0);
+	(void) time_column(0, "open_until", &breaker->open_until);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Write a locked breaker. */
+void
+store_breaker_put(const pg_uuid_t *restaurant_id, const Breaker *breaker)
+{
+	Datum		values[5] = {
+		UUIDPGetDatum(restaurant_id),
+		Int32GetDatum(breaker->consecutive_errors),
+		Int32GetDatum(breaker->half_open_successes),
+		TimestampTzGetDatum(breaker->open_until),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	execute(STMT_BREAKER_PUT, values, breaker->open_until == 0 ? "   n " : NULL, false,
+			SPI_OK_UPDATE);
+}
+
+/*
+ * Blocks and purging
+ */
+
+/* Block one table, as the given user; false if there is no such table. */
+bool
+store_insert_block(const pg_uuid_t *table_id, TimestampTz start_at, TimestampTz end_at,
+				   const char *reason, const char *user, pg_uuid_t *block_id)
+{
+	Datum		values[6] = {
+		UUIDPGetDatum(table_id),
+		TimestampTzGetDatum(start_at),
+		TimestampTzGetDatum(end_at),
+		reason ? CStringGetTextDatum(reason) : (Datum) 0,
+		CStringGetTextDatum(user),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+	uint64		nrows = execute(STMT_INSERT_BLOCK, values, reason ? NULL : "   n  ", false,
+								SPI_OK_INSERT_RETURNING);
+
+	if (nrows > 0)
+		(void) uuid_column(0, "id", block_id);
+	SPI_freetuptable(SPI_tuptable);
+	return nrows > 0;
+}
+
+/* The bookings that are seated at a table during a window. */
+pg_uuid_t *
+store_read_collisions(const pg_uuid_t *table_id, TimestampTz start_at, TimestampTz end_at,
+					  int *nbookings)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[3] = {
+		UUIDPGetDatum(table_id),
+		TimestampTzGetDatum(start_at),
+		TimestampTzGetDatum(end_at),
+	};
+	uint64		nrows = execute(STMT_READ_COLLISIONS, values, NULL, false, SPI_OK_SELECT);
+	pg_uuid_t  *bookings = MemoryContextAlloc(caller, sizeof(pg_uuid_t) * Max(nrows, 1));
+
+	for (uint64 row = 0; row < nrows; row++)
+		(void) uuid_column(row, "booking_id", &bookings[row]);
+	SPI_freetuptable(SPI_tuptable);
+	*nbookings = (int) nrows;
+	return bookings;
+}
+
+bool
+store_delete_block(const pg_uuid_t *block_id)
+{
+	Datum		values[1] = {UUIDPGetDatum(block_id)};
+
+	return execute(STMT_DELETE_BLOCK, values, NULL, false, SPI_OK_DELETE) > 0;
+}
+
+/* Delete what is older than the horizon, and record that it was done. */
+void
+store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts)
+{
+	Datum		values[1] = {TimestampTzGetDatum(horizon)};
+	Datum		record[7];
+
+	counts->history = execute(STMT_PURGE_HISTORY, values, NULL, false, SPI_OK_DELETE);
+	counts->attempts = execute(STMT_PURGE_ATTEMPTS, values, NULL, false, SPI_OK_DELETE);
+	counts->events = execute(STMT_PURGE_EVENTS, values, NULL, false, SPI_OK_DELETE);
+	counts->messages = execute(STMT_PURGE_MESSAGES, values, NULL, false, SPI_OK_DELETE);
+
+	record[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	record[1] = TimestampTzGetDatum(horizon);
+	record[2] = CStringGetTextDatum(user);
+	record[3] = Int64GetDatum(counts->history);
+	record[4] = Int64GetDatum(counts->attempts);
+	record[5] = Int64GetDatum(counts->events);
+	record[6] = Int64GetDatum(counts->messages);
+	execute(STMT_INSERT_PURGE, record, NULL, false, SPI_OK_INSERT);
+}
+
+/*
+ * Check every deferred constraint now, so that a failure belongs to the
+ * decision that caused it and not to the caller's commit.
+ */
+void
+store_check_constraints(void)
+{
+	ConstraintsSetStmt *stmt;
+
+	if (!binding_get()->deferrable_constraints)
+		return;
+	stmt = makeNode(ConstraintsSetStmt);
+	stmt->deferred = false;
+	AfterTriggerSetState(stmt);
+}

@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.h
+ *		All SQL that the C code runs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "flags.h"
+#include "planner.h"
+#include "policy.h"
+#include "states.h"
+#include "utils/uuid.h"
+
+/* The caller's identity and settings, put back by store_leave(). */
+typedef struct StoreScope
+{
+	Oid			caller;
+	int			security_context;
+	int			guc_level;
+} StoreScope;
+
+/* A booking as the coordinator sees it, with all that its decision rests on. */
+typedef struct BookingRecord
+{
+	bool		found;
+	pg_uuid_t	id;
+	pg_uuid_t	restaurant_id;
+	int			party_size;		/* 0 if null */
+	bool		has_start;
+	bool		has_end;
+	TimestampTz start_at;
+	TimestampTz end_at;
+	char	   *status;
+	AssignmentState state;
+	int			version;
+	char	   *strategy;		/* NULL if none */
+	bool		has_zone;
+	pg_uuid_t	zone_id;
+	bool		queued;
+	int			last_attempt;	/* highest attempt_no, 0 if none */
+	int			attempts;		/* failures that count, since the last requeue */
+	bool		was_confirmed;	/* ever, so the guest may have heard of it */
+	RolloutRows rollout;
+	Breaker		breaker;
+} BookingRecord;
+
+/* The tables of a restaurant during a window. */
+typedef struct Floor
+{
+	int			ntables;
+	PlannerTable *tables;
+	int			nedges;
+	PlannerEdge *edges;
+	int			nrecords;
+	PlannerRecord *records;
+	bool		has_own;		/* some seat this very booking */
+} Floor;
+
+/* One table as explain() and assign() judge it. */
+typedef struct TableVerdict
+{
+	pg_uuid_t	id;
+	char	   *number;
+	char	   *verdict;
+	char	   *detail;
+	bool		barred;			/* nobody may be seated there, forced or not */
+	bool		has_zone;
+	pg_uuid_t	zone_id;
+	int			capacity;
+	int			min_party;
+	int			max_party;
+	bool		movable;
+} TableVerdict;
+
+/* What a booking's own assignments say of it. */
+typedef struct OwnAssignments
+{
+	int			ntables;
+	pg_uuid_t  *table_ids;
+	bool		moved;			/* all written by this very transaction */
+	bool		matching;		/* window, restaurant and seats fit the booking */
+} OwnAssignments;
+
+/* A row of the queue that run() may work on. */
+typedef struct ClaimedBooking
+{
+	pg_uuid_t	booking_id;
+	pg_uuid_t	restaurant_id;
+	RolloutRows rollout;
+} ClaimedBooking;
+
+/* Where a run stands in the queue. */
+typedef struct QueueCursor
+{
+	TimestampTz started_at;
+	bool		has_restaurant;
+	pg_uuid_t	restaurant_id;
+	int			priority;
+	TimestampTz due_at;
+	pg_uuid_t	booking_id;
+} QueueCursor;
+
+/* One step of a booking, or a change of its facts where from = to. */
+typedef struct HistoryRow
+{
+	pg_uuid_t	booking_id;
+	AssignmentState from;
+	AssignmentState to;
+	int			version;
+	const char *metadata;		/* JSON */
+	const char *reason;			/* NULL if none */
+	const pg_uuid_t *actor_id;	/* NULL if none */
+	TimestampTz created_at;
+} HistoryRow;
+
+typedef struct EventRow
+{
+	const char *source;
+	const char *type;
+	const char *severity;
+	const char *context;		/* JSON */
+	const pg_uuid_t *restaurant_id; /* NULL if unknown */
+	const pg_uuid_t *booking_id;
+	TimestampTz created_at;
+} EventRow;
+
+typedef struct PurgeCounts
+{
+	int64		history;
+	int64		attempts;
+	int64		events;
+	int64		messages;
+} PurgeCounts;
+
+extern void store_enter(StoreScope *scope);
+extern void store_leave(StoreScope *scope);
+
+extern void store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
+extern bool store_lock_booking(const pg_uuid_t *booking_id, int version);
+extern bool store_wait_booking(const pg_uuid_t *booking_id);
+extern void store_update_booking(const pg_uuid_t *booking_id, int version,
+								 AssignmentState state, int new_version,
+								 const char *status, const char *strategy);
+extern void store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout);
+
+extern void store_read_floor(const BookingRecord *booking, TimestampTz now, Floor *floor);
+extern void store_read_edges(Floor *floor);
+extern void store_read_records(const BookingRecord *booking, Floor *floor);
+extern TableVerdict *store_explain(const BookingRecord *booking, TimestampTz now, int *ntables);
+
+extern int	store_insert_assignments(const BookingRecord *booking, TimestampTz now,
+									 const pg_uuid_t *table_ids, int ntables);
+extern void store_delete_assignments(const pg_uuid_t *booking_id);
+extern void store_read_assignments(const BookingRecord *booking, OwnAssignments *own);
+
+extern void store_insert_history(const HistoryRow *rows, int nrows);
+extern void store_insert_events(const EventRow *rows, int nrows);
+extern void store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy,
+								 bool success, const char *reason, const char *metadata);
+extern void store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+								 const char *event_type, const char *dedupe_key,
+								 const char *payload);
+extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id);
+
+extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+							TimestampTz due_at);
+extern void store_queue_delete(const pg_uuid_t *booking_id, bool claimed);
+extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
+							  ClaimedBooking *claimed);
+
+extern void store_breaker_lock(const pg_uuid_t *restaurant_id, Breaker *breaker);
+extern void store_breaker_put(const pg_uuid_t *restaurant_id, const Breaker *breaker);
+
+extern bool store_insert_block(const pg_uuid_t *table_id, TimestampTz start_at,
+							   TimestampTz end_at, const char *reason, const char *user,
+							   pg_uuid_t *block_id);
+extern pg_uuid_t *store_read_collisions(const pg_uuid_t *table_id, TimestampTz start_at,
+										TimestampTz end_at, int *nbookings);
+extern bool store_delete_block(const pg_uuid_t *block_id);
+extern void store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts);
+extern void store_check_constraints(void);
+
+#endif							/* STORE_H */

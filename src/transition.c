@@ -1,0 +1,1029 @@
+/*-------------------------------------------------------------------------
+ *
+ * transition.c
+ *		The SQL transition functions and the triggers on bookings and history.
+ *
+ * Whoever writes bookings meets the same validator, a BEFORE trigger.  It
+ * refuses an illegal edge and a stale or skipped version, sets the version
+ * where the writer left it alone, and lets the state follow another writer's
+ * change of status or facts.  The AFTER trigger records what happened: the
+ * history row, the tables set free, the booking's place in the queue.  So
+ * version = 1 + the number of history rows, whoever writes.
+ *
+ * Our own functions take more than one edge at a time.  They register the
+ * walk (booking, states and versions at both ends) in backend memory, write
+ * the trail through a journal, and then update the booking once: the BEFORE
+ * trigger accepts the jump only if it matches the walk exactly, and the AFTER
+ * trigger leaves it to the journal.  An aborted transaction or subtransaction
+ * forgets the walk.
+ *
+ * History is append-only: rows go only with their booking, by a foreign key,
+ * or through purge(), which opens the door for its own statement.
+ *
+ * Locking: the functions lock the booking's row first, as any UPDATE would,
+ * and wait for it.  The triggers run under the row lock of their statement.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "binding.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/jsonapi.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "flags.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "sqlstates.h"
+#include "transition.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(assignment_transition);
+PG_FUNCTION_INFO_V1(assignment_requeue);
+PG_FUNCTION_INFO_V1(assignment_reopen);
+PG_FUNCTION_INFO_V1(assignment_purge);
+PG_FUNCTION_INFO_V1(assignment_booking_validate);
+PG_FUNCTION_INFO_V1(assignment_booking_record);
+PG_FUNCTION_INFO_V1(assignment_history_append_only);
+PG_FUNCTION_INFO_V1(assignment_history_record_events);
+
+#define EXTERNAL_METADATA "{\"external\": true}"
+
+typedef struct Walk
+{
+	bool		registered;
+	pg_uuid_t	booking_id;
+	AssignmentState from;
+	AssignmentState to;
+	int			from_version;
+	int			to_version;
+} Walk;
+
+static Walk walk;
+
+/* purge() is deleting history */
+static bool purging = false;
+
+static void
+forget(void)
+{
+	walk.registered = false;
+	journal_forget();
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	forget();
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+					 void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget();
+}
+
+void
+TransitionInit(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}
+
+/* May the pipeline assign a booking of this status? */
+bool
+status_is_eligible(const char *status)
+{
+	return strcmp(status, "pending") == 0 || strcmp(status, "pending_allocation") == 0;
+}
+
+/* Does a booking of this status give its tables back? */
+bool
+status_frees_tables(const char *status)
+{
+	return strcmp(status, "cancelled") == 0 || strcmp(status, "no_show") == 0;
+}
+
+/*
+ * Arguments
+ */
+
+const pg_uuid_t *
+required_uuid(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("%s must not be null", name)));
+	return PG_GETARG_UUID_P(arg);
+}
+
+const char *
+optional_text(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+void
+require_writable(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot assign bookings during recovery"),
+				 errhint("Connect to the primary server.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot assign bookings in a read-only transaction"),
+				 errhint("Call the function in a transaction that may write.")));
+}
+
+/* What the parse of a JWT's claims has found. */
+typedef struct ClaimsParse
+{
+	JsonLexContext *lex;
+	bool		in_subject;
+	char	   *subject;
+} ClaimsParse;
+
+static CompatJsonAction
+claims_field(void *state, char *name, bool isnull)
+{
+	ClaimsParse *parse = (ClaimsParse *) state;
+
+	parse->in_subject = parse->lex->lex_level == 1 && strcmp(name, "sub") == 0;
+	COMPAT_JSON_ACTION_DONE;
+}
+
+static CompatJsonAction
+claims_scalar(void *state, char *token, JsonTokenType type)
+{
+	ClaimsParse *parse = (ClaimsParse *) state;
+
+	if (parse->in_subject && type == JSON_TOKEN_STRING)
+		parse->subject = pstrdup(token);
+	parse->in_subject = false;
+	COMPAT_JSON_ACTION_DONE;
+}
+
+/* Is this text a uuid as uuid_in() would take it, in its usual form? */
+static bool
+looks_like_uuid(const char *text)
+{
+	int			digits = 0;
+
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (isxdigit((unsigned char) *p))
+			digits++;
+		else if (*p != '-')
+			return false;
+	}
+	return digits == 32 && strlen(text) == 36 && text[8] == '-' && text[13] == '-' &&
+		text[18] == '-' && text[23] == '-';
+}
+
+/*
+ * The person behind the request: the subject of the JWT whose claims
+ * PostgREST has set, where there is one and it is a uuid.  Claims of any
+ * other form are nobody, never an error.
+ */
+static const pg_uuid_t *
+jwt_subject(void)
+{
+	const char *claims = GetConfigOption("request.jwt.claims", true, false);
+	JsonSemAction actions = {0};
+	ClaimsParse parse = {0};
+	char	   *copy;
+
+	if (claims == NULL || *claims == '\0')
+		return NULL;
+	copy = pstrdup(claims);
+	parse.lex = compat_json_lexer(copy, (int) strlen(copy));
+	actions.semstate = &parse;
+	actions.object_field_start = claims_field;
+	actions.scalar = claims_scalar;
+	if (pg_parse_json(parse.lex, &actions) != JSON_SUCCESS ||
+		parse.subject == NULL || !looks_like_uuid(parse.subject))
+		return NULL;
+	return DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(parse.subject)));
+}
+
+const pg_uuid_t *
+acting_person(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? jwt_subject() : PG_GETARG_UUID_P(arg);
+}
+
+/*
+ * Moving one booking
+ */
+
+/* Lock a booking, load it and check its version. */
+void
+door_open(const pg_uuid_t *booking_id, bool check_version, int expected_version,
+		  BookingRecord *booking)
+{
+	if (!store_wait_booking(booking_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
+				 errmsg("booking %s does not exist", uuid_text(booking_id))));
+	store_load_booking(booking_id, booking);
+	if (check_version && booking->version != expected_version)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_CONFLICT),
+				 errmsg("booking %s has changed", uuid_text(booking_id)),
+				 errdetail("Its version is %d, expected was %d.", booking->version,
+						   expected_version),
+				 errhint("Read the booking again and repeat the call.")));
+}
+
+/*
+ * Write the walk that a journal holds: the trail first, then the booking in
+ * one UPDATE.  The caller holds the booking's row lock.
+ */
+void
+take_walk(const BookingRecord *booking, Journal *journal, const char *status,
+		  const char *strategy)
+{
+	const HistoryRow *last = &journal->hops[journal->nhops - 1];
+
+	journal_write(journal);
+	walk.booking_id = booking->id;
+	walk.from = booking->state;
+	walk.from_version = booking->version;
+	walk.to = last->to;
+	walk.to_version = last->version;
+	walk.registered = true;
+	store_update_booking(&booking->id, booking->version, last->to, last->version, status,
+						 strategy);
+	walk.registered = false;
+}
+
+/*
+ * Keep a booking's place in the queue in step with what it is now: none once
+ * it needs no assignment, else due at once where the restaurant's mode lets it
+ * be worked on.  A booking that is new has no row to delete.
+ */
+void
+follow_queue(const BookingRecord *booking)
+{
+	RolloutRows rollout;
+	const char *reason;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (state_is_terminal(booking->state) || !status_is_eligible(booking->status) ||
+		(booking->has_end && booking->end_at <= now))
+	{
+		if (booking->version > 1)
+			store_queue_delete(&booking->id, false);
+		return;
+	}
+	store_load_rollout(&booking->restaurant_id, &rollout);
+	if (flags_mode(&rollout, &booking->restaurant_id, &reason) != MODE_DISABLED)
+		store_queue_put(&booking->id, &booking->restaurant_id, now);
+}
+
+/* The row (from_state text, to_state text, version int). */
+Datum
+transition_result(FunctionCallInfo fcinfo, AssignmentState from, AssignmentState to,
+				  int version)
+{
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(state_name(from));
+	values[1] = CStringGetTextDatum(state_name(to));
+	values[2] = Int32GetDatum(version);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* The caller's metadata, an object, with the name of the function in front. */
+static char *
+metadata_of(FunctionCallInfo fcinfo, int arg, const char *function)
+{
+	StringInfoData json;
+	Jsonb	   *given;
+	char	   *text;
+
+	json_begin(&json);
+	json_text(&json, "trigger", function);
+	if (arg >= 0 && !PG_ARGISNULL(arg))
+	{
+		given = PG_GETARG_JSONB_P(arg);
+		if (!JB_ROOT_IS_OBJECT(given))
+			ereport(ERROR,
+					(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+					 errmsg("metadata must be a JSON object")));
+		if (JB_ROOT_COUNT(given) > 0)
+		{
+			text = JsonbToCString(NULL, &given->root, VARSIZE(given));
+			appendStringInfo(&json, ", %s", text + 1);
+			return json.data;
+		}
+	}
+	json_end(&json);
+	return json.data;
+}
+
+static void
+refuse_edge(const BookingRecord *booking, AssignmentState to, EdgeKind kind, const char *hint)
+{
+	StringInfoData allowed;
+
+	initStringInfo(&allowed);
+	state_append_successors(&allowed, booking->state, kind);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("booking %s cannot go from \"%s\" to \"%s\"", uuid_text(&booking->id),
+					state_name(booking->state), state_name(to)),
+			 errdetail("Version %d allows: %s.", booking->version, allowed.data),
+			 errhint("%s", hint)));
+}
+
+static const char *
+edge_hint(AssignmentState from)
+{
+	switch (from)
+	{
+		case STATE_MANUAL_REVIEW:
+		case STATE_FAILED:
+			return "Use assignment_v3.requeue() to try again, or assignment_v3.assign() to choose the tables.";
+		case STATE_CONFIRMED:
+			return "Use assignment_v3.reopen() to release its tables, or assignment_v3.assign() to move it.";
+		case STATE_CREATED:
+		case STATE_CAPACITY_VERIFIED:
+		case STATE_ASSIGNMENT_PENDING:
+		case STATE_ASSIGNMENT_IN_PROGRESS:
+		case STATE_ASSIGNED:
+			return "SELECT * FROM assignment_v3.transitions() lists every legal step.";
+	}
+	elog(ERROR, "unexpected state %d", from);
+}
+
+/*
+ * Take one hop with all that belongs to it: a message where somebody outside
+ * waits for the arrival, and the booking's place in the queue.
+ */
+static void
+take_hop(BookingRecord *booking, AssignmentState to, const char *metadata, const char *reason,
+		 const pg_uuid_t *actor_id, const char *status)
+{
+	Journal		journal;
+	HistoryRow *hop;
+
+	journal_init(&journal, &booking->id, &booking->restaurant_id);
+	hop = journal_add_hop(&journal, booking->state, to, booking->version + 1, metadata, reason,
+						  actor_id);
+	if (state_is_terminal(to))
+		journal_set_message(&journal, hop, metadata);
+	take_walk(booking, &journal, status, NULL);
+
+	booking->state = to;
+	booking->version++;
+	if (status != NULL)
+		booking->status = pstrdup(status);
+	follow_queue(booking);
+}
+
+/*
+ * transition(booking_id uuid, to_state text, expected_version int,
+ *			  reason text, metadata jsonb, actor_id uuid)
+ */
+Datum
+assignment_transition(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
+	const char *to_name = optional_text(fcinfo, 1);
+	const pg_uuid_t *actor_id = acting_person(fcinfo, 5);
+	const char *metadata = metadata_of(fcinfo, 4, "transition");
+	BookingRecord booking;
+	AssignmentState from;
+	AssignmentState to;
+	StoreScope	scope;
+
+	if (to_name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("to_state must not be null")));
+	to = state_from_text(to_name);
+	require_writable();
+
+	store_enter(&scope);
+	door_open(booking_id, !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2), &booking);
+	from = booking.state;
+	if (!state_edge_is_legal(from, to, EDGE_AUTOMATIC))
+		refuse_edge(&booking, to, EDGE_AUTOMATIC, edge_hint(from));
+	take_hop(&booking, to, metadata, optional_text(fcinfo, 3), actor_id, NULL);
+	store_leave(&scope);
+	return transition_result(fcinfo, from, to, booking.version);
+}
+
+/* requeue(booking_id uuid, reason text, actor_id uuid) */
+Datum
+assignment_requeue(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
+	const pg_uuid_t *actor_id = acting_person(fcinfo, 2);
+	BookingRecord booking;
+	AssignmentState from;
+	StoreScope	scope;
+
+	require_writable();
+	store_enter(&scope);
+	door_open(booking_id, false, 0, &booking);
+	from = booking.state;
+	if (from != STATE_MANUAL_REVIEW && from != STATE_FAILED)
+		refuse_edge(&booking, STATE_ASSIGNMENT_PENDING, EDGE_AUTOMATIC,
+					"Only a booking in manual review or failed can be requeued.");
+	take_hop(&booking, STATE_ASSIGNMENT_PENDING, metadata_of(fcinfo, -1, "requeue"),
+			 optional_text(fcinfo, 1), actor_id, NULL);
+	store_leave(&scope);
+	return transition_result(fcinfo, from, booking.state, booking.version);
+}
+
+/* reopen(booking_id uuid, reason text, actor_id uuid) */
+Datum
+assignment_reopen(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
+	const pg_uuid_t *actor_id = acting_person(fcinfo, 2);
+	BookingRecord booking;
+	AssignmentState from;
+	StoreScope	scope;
+
+	require_writable();
+	store_enter(&scope);
+	door_open(booking_id, false, 0, &booking);
+	from = booking.state;
+	if (from != STATE_CONFIRMED)
+		refuse_edge(&booking, STATE_ASSIGNMENT_PENDING, EDGE_AUTOMATIC,
+					"Only a confirmed booking can be reopened.");
+	if (status_frees_tables(booking.status))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("booking %s is %s", uuid_text(booking_id), booking.status),
+				 errhint("Set its status back to pending: that reopens it.")));
+	take_hop(&booking, STATE_ASSIGNMENT_PENDING, metadata_of(fcinfo, -1, "reopen"),
+			 optional_text(fcinfo, 1), actor_id, "pending");
+	store_delete_assignments(booking_id);
+	store_leave(&scope);
+	return transition_result(fcinfo, from, booking.state, booking.version);
+}
+
+/* purge(older_than interval) returns (history, attempt, event and outbox rows) */
+Datum
+assignment_purge(PG_FUNCTION_ARGS)
+{
+	PurgeCounts counts;
+	TupleDesc	desc;
+	TimestampTz horizon;
+	StoreScope	scope;
+	char	   *user;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("older_than must not be null")));
+	require_writable();
+	horizon = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+													  TimestampTzGetDatum(GetCurrentTimestamp()),
+													  PG_GETARG_DATUM(0)));
+	if (horizon > GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("older_than must not be negative")));
+
+	user = GetUserNameFromId(GetUserId(), false);
+	store_enter(&scope);
+	purging = true;
+	PG_TRY();
+	{
+		store_purge(horizon, user, &counts);
+	}
+	PG_FINALLY();
+	{
+		purging = false;
+	}
+	PG_END_TRY();
+	store_leave(&scope);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(counts.history);
+	values[1] = Int64GetDatum(counts.attempts);
+	values[2] = Int64GetDatum(counts.events);
+	values[3] = Int64GetDatum(counts.messages);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/*
+ * The triggers on bookings
+ */
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo, const char *name)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as a trigger", name)));
+	return (TriggerData *) fcinfo->context;
+}
+
+static Datum
+tuple_column(HeapTuple tuple, TupleDesc desc, BookingColumn column, bool *isnull)
+{
+	return heap_getattr(tuple, binding_get()->booking_columns[column], desc, isnull);
+}
+
+/* A column that may be text or an enum of the app, as text; NULL for null. */
+static char *
+tuple_text(HeapTuple tuple, TupleDesc desc, BookingColumn column)
+{
+	AttrNumber	attnum = binding_get()->booking_columns[column];
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
+	Oid			output;
+	bool		varlena;
+
+	if (isnull)
+		return NULL;
+	getTypeOutputInfo(TupleDescAttr(desc, attnum - 1)->atttypid, &output, &varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+static int
+tuple_party_size(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = tuple_column(tuple, desc, BOOKING_PARTY_SIZE, &isnull);
+	AttrNumber	attnum = binding_get()->booking_columns[BOOKING_PARTY_SIZE];
+
+	if (isnull)
+		return 0;
+	switch (TupleDescAttr(desc, attnum - 1)->atttypid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT8OID:
+			return (int) DatumGetInt64(value);
+	}
+	return DatumGetInt32(value);
+}
+
+/* Read a row of bookings as a trigger has it. */
+static void
+read_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *booking)
+{
+	bool		isnull;
+	Datum		value;
+	char	   *state = tuple_text(tuple, desc, BOOKING_STATE);
+
+	memset(booking, 0, sizeof(BookingRecord));
+	booking->found = true;
+	value = tuple_column(tuple, desc, BOOKING_ID, &isnull);
+	if (!isnull)
+		booking->id = *DatumGetUUIDP(value);
+	value = tuple_column(tuple, desc, BOOKING_RESTAURANT_ID, &isnull);
+	if (!isnull)
+		booking->restaurant_id = *DatumGetUUIDP(value);
+	booking->party_size = tuple_party_size(tuple, desc);
+	value = tuple_column(tuple, desc, BOOKING_START_AT, &isnull);
+	booking->has_start = !isnull;
+	booking->start_at = isnull ? 0 : DatumGetTimestampTz(value);
+	value = tuple_column(tuple, desc, BOOKING_END_AT, &isnull);
+	booking->has_end = !isnull;
+	booking->end_at = isnull ? 0 : DatumGetTimestampTz(value);
+	booking->status = tuple_text(tuple, desc, BOOKING_STATUS);
+	if (booking->status == NULL)
+		booking->status = "";
+	booking->state = state ? state_from_text(state) : STATE_CREATED;
+	value = tuple_column(tuple, desc, BOOKING_VERSION, &isnull);
+	booking->version = isnull ? 1 : DatumGetInt32(value);
+}
+
+/* Party, window or restaurant: what the tables of a booking rest on. */
+static bool
+needs_differ(const BookingRecord *a, const BookingRecord *b)
+{
+	return memcmp(&a->restaurant_id, &b->restaurant_id, UUID_LEN) != 0 ||
+		a->party_size != b->party_size ||
+		a->has_start != b->has_start || a->start_at != b->start_at ||
+		a->has_end != b->has_end || a->end_at != b->end_at;
+}
+
+static bool
+facts_differ(const BookingRecord *a, const BookingRecord *b)
+{
+	return needs_differ(a, b) || strcmp(a->status, b->status) != 0;
+}
+
+static void
+read_own_assignments(const BookingRecord *booking, OwnAssignments *own)
+{
+	StoreScope	scope;
+
+	store_enter(&scope);
+	store_read_assignments(booking, own);
+	store_leave(&scope);
+}
+
+/*
+ * Another writer has confirmed the booking by its status, with tables of its
+ * own choice.
+ */
+static bool
+confirmed_by_status(const BookingRecord *before, const BookingRecord *after)
+{
+	OwnAssignments own;
+
+	if (strcmp(after->status, "confirmed") != 0 || strcmp(before->status, "confirmed") == 0)
+		return false;
+	read_own_assignments(after, &own);
+	return own.ntables > 0;
+}
+
+/*
+ * Must a confirmed booking be assigned anew?  It must when its status goes
+ * back to pending, and when its needs change or it comes back from being
+ * cancelled without tables that this very transaction has moved to match.
+ */
+static bool
+reopened_by_change(const BookingRecord *before, const BookingRecord *after)
+{
+	OwnAssignments own;
+	bool		reinstated = status_frees_tables(before->status);
+
+	if (status_is_eligible(after->status))
+		return facts_differ(before, after);
+	if (strcmp(after->status, "confirmed") != 0)
+		return false;
+	if (!reinstated && !needs_differ(before, after))
+		return false;
+	read_own_assignments(after, &own);
+	return !(own.moved && own.matching);
+}
+
+/* The state that a change of status or facts brings about. */
+static AssignmentState
+implied_state(const BookingRecord *before, const BookingRecord *after)
+{
+	if (status_frees_tables(after->status))
+		return before->state;
+	if (before->state != STATE_CONFIRMED)
+		return confirmed_by_status(before, after) ? STATE_CONFIRMED : before->state;
+	return reopened_by_change(before, after) ? STATE_ASSIGNMENT_PENDING : STATE_CONFIRMED;
+}
+
+static void
+check_version(const BookingRecord *before, const BookingRecord *after)
+{
+	if (after->version == before->version || after->version == before->version + 1)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_CONFLICT),
+			 errmsg("booking %s has changed", uuid_text(&before->id)),
+			 errdetail("Its version is %d, the update came with %d.", before->version,
+					   after->version),
+			 errhint("Read the booking again and repeat the update.")));
+}
+
+static bool
+walk_matches(const BookingRecord *before, const BookingRecord *after)
+{
+	return walk.registered &&
+		memcmp(&walk.booking_id, &after->id, UUID_LEN) == 0 &&
+		walk.from == before->state && walk.from_version == before->version &&
+		walk.to == after->state && walk.to_version == after->version;
+}
+
+/* Put state, version and status into a row of bookings. */
+static HeapTuple
+modify_tuple(HeapTuple tuple, TupleDesc desc, AssignmentState state, int version,
+			 const char *status)
+{
+	const BookingColumn columns[] = {BOOKING_STATE, BOOKING_STATUS, BOOKING_VERSION};
+	const char *texts[] = {state_name(state), status, NULL};
+	int			attnums[lengthof(columns)];
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)] = {0};
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		Form_pg_attribute attribute;
+		Oid			input;
+		Oid			param;
+
+		attnums[i] = binding_get()->booking_columns[columns[i]];
+		if (texts[i] == NULL)
+			continue;
+		attribute = TupleDescAttr(desc, attnums[i] - 1);
+		getTypeInputInfo(attribute->atttypid, &input, &param);
+		values[i] = OidInputFunctionCall(input, pstrdup(texts[i]), param, attribute->atttypmod);
+	}
+	values[2] = Int32GetDatum(version);
+	return heap_modify_tuple_by_cols(tuple, desc, lengthof(columns), attnums, values, nulls);
+}
+
+/* A new booking starts at the beginning, or its history could not tell its state. */
+static void
+validate_insert(const BookingRecord *booking)
+{
+	if (booking->state == STATE_CREATED && booking->version == 1)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("a new booking cannot start in state \"%s\" with version %d",
+					state_name(booking->state), booking->version),
+			 errhint("Leave assignment_state and assignment_state_version to their defaults, \"created\" and 1.")));
+}
+
+static HeapTuple
+validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
+				BookingRecord *after)
+{
+	AssignmentState state;
+	const char *status = after->status;
+
+	if (walk_matches(before, after))
+		return tuple;
+	if (after->state == before->state && !facts_differ(before, after))
+		return modify_tuple(tuple, desc, before->state, before->version, status);
+	check_version(before, after);
+
+	state = after->state == before->state || !state_edge_is_legal(before->state, after->state,
+																  EDGE_AUTOMATIC) ?
+		implied_state(before, after) : after->state;
+	if (after->state != before->state && after->state != state)
+		refuse_edge(before, after->state, EDGE_AUTOMATIC, edge_hint(before->state));
+	if (before->state == STATE_CONFIRMED && state == STATE_ASSIGNMENT_PENDING &&
+		!status_is_eligible(status))
+		status = "pending";
+	return modify_tuple(tuple, desc, state, before->version + 1, status);
+}
+
+/* booking_validate(): BEFORE INSERT OR UPDATE ON bookings FOR EACH ROW */
+Datum
+assignment_booking_validate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "booking_validate");
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	BookingRecord before;
+	BookingRecord after;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
+		read_tuple(trigger->tg_trigtuple, desc, &after);
+		validate_insert(&after);
+		return PointerGetDatum(trigger->tg_trigtuple);
+	}
+	read_tuple(trigger->tg_trigtuple, desc, &before);
+	read_tuple(trigger->tg_newtuple, desc, &after);
+	return PointerGetDatum(validate_update(trigger->tg_newtuple, desc, &before, &after));
+}
+
+/* Why the booking's state followed another writer's change; NULL for a plain step. */
+static const char *
+external_reason(const BookingRecord *before, const BookingRecord *after)
+{
+	if (before->state == after->state)
+		return "facts_changed";
+	if (before->state == STATE_CONFIRMED)
+	{
+		if (status_frees_tables(before->status))
+			return "reinstated";
+		return needs_differ(before, after) ? "facts_changed" : "status_reverted";
+	}
+	if (after->state == STATE_CONFIRMED)
+		return "confirmed_elsewhere";
+	return NULL;
+}
+
+static void
+record_update(const BookingRecord *before, const BookingRecord *after)
+{
+	Journal		journal;
+	bool		freed = !status_frees_tables(before->status) &&
+		status_frees_tables(after->status);
+	bool		reopened = before->state == STATE_CONFIRMED &&
+		after->state == STATE_ASSIGNMENT_PENDING;
+
+	journal_init(&journal, &after->id, &after->restaurant_id);
+	journal_add_hop(&journal, before->state, after->state, after->version, EXTERNAL_METADATA,
+					external_reason(before, after), jwt_subject());
+	journal_write(&journal);
+	if (freed || reopened)
+		store_delete_assignments(&after->id);
+	follow_queue(after);
+}
+
+/* booking_record(): AFTER INSERT OR UPDATE ON bookings FOR EACH ROW */
+Datum
+assignment_booking_record(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "booking_record");
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	BookingRecord before;
+	BookingRecord after;
+	StoreScope	scope;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
+		read_tuple(trigger->tg_trigtuple, desc, &after);
+		store_enter(&scope);
+		follow_queue(&after);
+		store_leave(&scope);
+		return PointerGetDatum(NULL);
+	}
+	read_tuple(trigger->tg_trigtuple, desc, &before);
+	read_tuple(trigger->tg_newtuple, desc, &after);
+	if (walk_matches(&before, &after) || after.version == before.version)
+		return PointerGetDatum(NULL);
+	store_enter(&scope);
+	record_update(&before, &after);
+	store_leave(&scope);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * The triggers on history
+ */
+
+static int
+history_column(TupleDesc desc, const char *name)
+{
+	int			attnum = SPI_fnumber(desc, name);
+
+	if (attnum <= 0)
+		elog(ERROR, "history has no column \"%s\"", name);
+	return attnum;
+}
+
+/* Has the booking of this history row been deleted? */
+static bool
+booking_is_gone(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, history_column(desc, "booking_id"), desc, &isnull);
+	pg_uuid_t	restaurant_id;
+	StoreScope	scope;
+	bool		found;
+
+	if (isnull)
+		return false;
+	store_enter(&scope);
+	found = store_restaurant_of(DatumGetUUIDP(value), &restaurant_id);
+	store_leave(&scope);
+	return !found;
+}
+
+/* Does the update do nothing but set booking_id to null? */
+static bool
+only_loses_booking(HeapTuple before, HeapTuple after, TupleDesc desc)
+{
+	int			booking_id = history_column(desc, "booking_id");
+
+	for (int attnum = 1; attnum <= desc->natts; attnum++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
+		bool		null_before;
+		bool		null_after;
+		Datum		value_before = heap_getattr(before, attnum, desc, &null_before);
+		Datum		value_after = heap_getattr(after, attnum, desc, &null_after);
+
+		if (attnum == booking_id)
+		{
+			if (!null_after)
+				return false;
+			continue;
+		}
+		if (null_before != null_after)
+			return false;
+		if (!null_before && !datum_image_eq(value_before, value_after, attribute->attbyval,
+											attribute->attlen))
+			return false;
+	}
+	return true;
+}
+
+/* history_append_only(): BEFORE UPDATE, DELETE (row) and TRUNCATE (statement) */
+Datum
+assignment_history_append_only(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "history_append_only");
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	HeapTuple	tuple = trigger->tg_trigtuple;
+
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
+		(purging || booking_is_gone(tuple, desc)))
+		return PointerGetDatum(tuple);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		only_loses_booking(tuple, trigger->tg_newtuple, desc) && booking_is_gone(tuple, desc))
+		return PointerGetDatum(trigger->tg_newtuple);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("the history of bookings is append-only"),
+			 errhint("Use assignment_v3.purge() to shorten it.")));
+}
+
+static char *
+slot_text(TupleTableSlot *slot, int attnum)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attnum, &isnull);
+	Oid			output;
+	bool		varlena;
+
+	if (isnull)
+		return NULL;
+	getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->atttypid, &output,
+					  &varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+/* Collect the event of one inserted history row; a change of facts has none. */
+static void
+record_event(Journal *journal, TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	const char *from = slot_text(slot, history_column(desc, "from_state"));
+	const char *to = slot_text(slot, history_column(desc, "to_state"));
+	HistoryRow	hop = {0};
+	bool		isnull;
+
+	if (from == NULL || to == NULL || strcmp(from, to) == 0)
+		return;
+	hop.from = state_from_text(from);
+	hop.to = state_from_text(to);
+	hop.version = DatumGetInt32(slot_getattr(slot, history_column(desc, "version"), &isnull));
+	hop.metadata = slot_text(slot, history_column(desc, "metadata"));
+	if (hop.metadata == NULL)
+		hop.metadata = "{}";
+	hop.reason = slot_text(slot, history_column(desc, "reason"));
+	journal_add_transition_event(journal, &hop, false);
+}
+
+/* A history row that no journal of ours is writing: it gets one of its own. */
+static void
+record_foreign_event(TupleTableSlot *slot)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, history_column(slot->tts_tupleDescriptor, "booking_id"),
+									 &isnull);
+	Journal		journal;
+	StoreScope	scope;
+
+	if (isnull)
+		return;
+	journal_init(&journal, DatumGetUUIDP(value), NULL);
+	store_enter(&scope);
+	journal.has_restaurant = store_restaurant_of(&journal.booking_id, &journal.restaurant_id);
+	record_event(&journal, slot);
+	journal_write(&journal);
+	store_leave(&scope);
+}
+
+/* history_record_events(): AFTER INSERT ON history FOR EACH STATEMENT */
+Datum
+assignment_history_record_events(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo, "history_record_events");
+	Journal    *journal = journal_being_written();
+	TupleTableSlot *slot;
+
+	if (trigger->tg_newtable == NULL)
+		elog(ERROR, "history_record_events() needs the table of inserted rows");
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
+	tuplestore_rescan(trigger->tg_newtable);
+	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (journal != NULL)
+			record_event(journal, slot);
+		else
+			record_foreign_event(slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return PointerGetDatum(NULL);
+}
