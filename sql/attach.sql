@@ -50,18 +50,18 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_states() IS
 	'Internal to attach(): labels of the state enum';
 
--- attach_watched_columns(): the columns of bookings whose change our update triggers look at:
--- the state, its version, and the facts a plan rests on.
+-- attach_watched_columns(): what the AFTER trigger on updates of bookings looks at.  The BEFORE trigger moves
+-- the version with every change of state or facts, so the version alone tells; a longer WHEN clause would be
+-- parsed anew by every UPDATE, which costs more than calling the function.
 CREATE FUNCTION assignment_v3.attach_watched_columns()
 RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT ARRAY['assignment_state', 'assignment_state_version', 'restaurant_id', 'party_size',
-	'start_at', 'end_at', 'status'];
+SELECT ARRAY['assignment_state_version'];
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_watched_columns() IS
-	'Internal to attach(): columns of bookings in the WHEN clause of the update triggers';
+	'Internal to attach(): columns of bookings in the WHEN clause of the AFTER UPDATE trigger';
 
 -- attach_tables(): every table, in an order that lets foreign keys look back.
 CREATE FUNCTION assignment_v3.attach_tables()
@@ -480,7 +480,7 @@ AS $$
 VALUES
 	('bookings', 'zzz_assignment_v3_insert', 'BEFORE', 'INSERT', 'ROW', false, 'booking_validate'),
 	('bookings', 'zzz_assignment_v3_enqueue', 'AFTER', 'INSERT', 'ROW', false, 'booking_record'),
-	('bookings', 'zzz_assignment_v3_validate', 'BEFORE', 'UPDATE', 'ROW', true, 'booking_validate'),
+	('bookings', 'zzz_assignment_v3_validate', 'BEFORE', 'UPDATE', 'ROW', false, 'booking_validate'),
 	('bookings', 'zzz_assignment_v3_record', 'AFTER', 'UPDATE', 'ROW', true, 'booking_record'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'BEFORE', 'UPDATE OR DELETE', 'ROW', false, 'history_append_only'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'history_append_only'),

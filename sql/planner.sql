@@ -1,5 +1,5 @@
 -- plan(): the best plans for a booking as the next attempt would rank them.  Takes no locks.
--- Errors: PT404 no such booking, PT422 bad argument.
+-- Errors: PT404 no such booking, PT422 bad argument or no valid window.
 CREATE FUNCTION assignment_v3.plan(
 	booking_id uuid,
 	max_plans integer DEFAULT 5)
@@ -11,7 +11,7 @@ COMMENT ON FUNCTION assignment_v3.plan(uuid, integer) IS
 	'the best plans for a booking, best first; the score compares from left to right, smaller is better';
 
 -- explain(): why each table of the restaurant can or can't seat a booking.  Takes no locks.
--- Errors: PT404 no such booking, PT422 null id.
+-- Errors: PT404 no such booking, PT422 null id or no valid window.
 CREATE FUNCTION assignment_v3.explain(booking_id uuid)
 RETURNS TABLE (table_id uuid, table_number text, verdict text, detail text)
 LANGUAGE c STABLE

@@ -393,7 +393,7 @@ choose_tables(Decision *decision, Seating *seating, bool *contended)
 	PlannerPlan plan;
 
 	*contended = false;
-	while (seating_best(seating, 1, &plan) > 0)
+	while (seating_best(seating, &plan))
 	{
 		int			missed = lock_plan(seating, &plan);
 
@@ -492,11 +492,11 @@ write_walk(Decision *decision, AssignmentState to, bool tried, const char *statu
 
 /* Seat the booking at the chosen tables; TRY_LOST if one is taken. */
 static TryResult
-write_confirmation(Decision *decision, const Seating *seating)
+write_confirmation(Decision *decision)
 {
 	BookingRecord *booking = &decision->booking;
 
-	if (seating->floor.has_own)
+	if (booking->has_assignments)
 		store_delete_assignments(&booking->id);
 	if (store_insert_assignments(booking, GetCurrentTimestamp(), decision->table_ids,
 								 decision->ntables) != decision->ntables)
@@ -536,7 +536,7 @@ try_to_seat(Decision *decision)
 		return TRY_LOST;
 	decision->strategy = strategy_name(strategy);
 	if (choose_tables(decision, &seating, &contended))
-		return write_confirmation(decision, &seating);
+		return write_confirmation(decision);
 	if (!contended)
 		return write_no_capacity(decision);
 	settle(decision, OUTCOME_RETRY, REASON_LOCK_CONTENTION, contention_delay(decision));

@@ -3,11 +3,18 @@
  * seating.c
  *		From a booking to the tables that could seat it.
  *
- * Reads the floor, hands it to the planner, and reads adjacencies and the
- * record of past sets only when they can change the answer: adjacencies when
- * a merge could beat the best single table, records for the strategy that
- * ranks by them.  plan() and explain() show the same to people; they write
- * nothing and take no locks.
+ * Reads the floor, hands it to the planner, and reads everything else only
+ * when it can change the answer.  Adjacencies matter when a merge could beat
+ * the best single table, the record of past sets to the strategy that ranks
+ * by it.  And whether a table is taken is asked only of tables that the best
+ * plans want: a table that is not known yet passes for free, so a plan whose
+ * tables are all known to be free is the best one of the real floor too.  The
+ * first question is about the best few plans, the second about more, the
+ * third about everything that is left.  Load balancing weighs what is taken in
+ * a whole zone, so it asks about everything at once.
+ *
+ * plan() and explain() show the same to people; they write nothing and take
+ * no locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +42,52 @@ booking_has_window(const BookingRecord *booking)
 		!TIMESTAMP_NOT_FINITE(booking->start_at) && !TIMESTAMP_NOT_FINITE(booking->end_at);
 }
 
+/* Plans whose tables are asked about together, in the first and second round. */
+static const int plans_per_round[] = {4, 16};
+
+#define MOST_PLANS_PER_ROUND 16
+
+/* Find out about those of these tables that are not known yet. */
+static void
+probe(Seating *seating, const bool *wanted)
+{
+	Floor	   *floor = &seating->floor;
+	int		   *tables = palloc(sizeof(int) * Max(floor->ntables, 1));
+	int			ntables = 0;
+
+	for (int i = 0; i < floor->ntables; i++)
+	{
+		if (!floor->known[i] && (wanted == NULL || wanted[i]))
+			tables[ntables++] = i;
+	}
+	if (ntables > 0)
+		store_probe_floor(seating->booking, seating->now, floor, tables, ntables);
+}
+
+static void
+probe_plans(Seating *seating, const PlannerPlan *plans, int nplans)
+{
+	bool	   *wanted = palloc0(sizeof(bool) * Max(seating->floor.ntables, 1));
+
+	for (int i = 0; i < nplans; i++)
+	{
+		for (int j = 0; j < plans[i].ntables; j++)
+			wanted[plans[i].tables[j]] = true;
+	}
+	probe(seating, wanted);
+}
+
+static bool
+is_known(const Seating *seating, const PlannerPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		if (!seating->floor.known[plan->tables[i]])
+			return false;
+	}
+	return true;
+}
+
 /* Read the floor in the booking's window, which must be a window. */
 void
 seating_read(Seating *seating, const BookingRecord *booking, PlannerStrategy strategy,
@@ -44,7 +97,10 @@ seating_read(Seating *seating, const BookingRecord *booking, PlannerStrategy str
 
 	memset(seating, 0, sizeof(Seating));
 	seating->booking = booking;
-	store_read_floor(booking, now, &seating->floor);
+	seating->now = now;
+	store_read_floor(booking, &seating->floor);
+	if (strategy == STRATEGY_LOAD_BALANCING)
+		probe(seating, NULL);
 	if (strategy == STRATEGY_HISTORICAL_SUCCESS)
 		store_read_records(booking, &seating->floor);
 
@@ -59,29 +115,62 @@ seating_read(Seating *seating, const BookingRecord *booking, PlannerStrategy str
 	problem->records = seating->floor.records;
 }
 
-/* The best plans, best first.  Tables made unusable since then are left out. */
-int
-seating_best(Seating *seating, int max_plans, PlannerPlan *plans)
+static void
+read_edges(Seating *seating)
 {
-	PlannerProblem *problem = &seating->problem;
-	int			nplans = 0;
+	if (seating->has_edges)
+		return;
+	store_read_edges(&seating->floor);
+	seating->problem.nedges = seating->floor.nedges;
+	seating->problem.edges = seating->floor.edges;
+	seating->has_edges = true;
+}
 
-	if (!seating->has_edges && max_plans == 1)
+/* The best plans, as far as the tables are known. */
+static int
+best_as_known(Seating *seating, int max_plans, PlannerPlan *plans)
+{
+	int			nplans = planner_best_plans(&seating->problem, max_plans, plans);
+
+	if (seating->has_edges ||
+		!planner_merge_could_win(&seating->problem, nplans > 0 ? plans : NULL))
+		return nplans;
+	read_edges(seating);
+	return planner_best_plans(&seating->problem, max_plans, plans);
+}
+
+/* The best plan.  Tables made unusable since the floor was read are left out. */
+bool
+seating_best(Seating *seating, PlannerPlan *best)
+{
+	PlannerPlan plans[MOST_PLANS_PER_ROUND];
+
+	for (int round = 0;; round++)
 	{
-		nplans = planner_best_plans(problem, 1, plans);
-		if (!planner_merge_could_win(problem, nplans > 0 ? plans : NULL))
-			return nplans;
+		int			nplans = best_as_known(seating, round < (int) lengthof(plans_per_round) ?
+										   plans_per_round[round] : 1, plans);
+
+		if (nplans == 0)
+			return false;
+		if (is_known(seating, &plans[0]))
+		{
+			*best = plans[0];
+			return true;
+		}
+		if (round < (int) lengthof(plans_per_round))
+			probe_plans(seating, plans, nplans);
+		else
+			probe(seating, NULL);
 	}
-	if (!seating->has_edges)
-	{
-		store_read_edges(&seating->floor);
-		problem->nedges = seating->floor.nedges;
-		problem->edges = seating->floor.edges;
-		seating->has_edges = true;
-		if (problem->nedges == 0 && max_plans == 1)
-			return nplans;
-	}
-	return planner_best_plans(problem, max_plans, plans);
+}
+
+/* The best few plans, of a floor that is known in full. */
+static int
+seating_list(Seating *seating, int max_plans, PlannerPlan *plans)
+{
+	probe(seating, NULL);
+	read_edges(seating);
+	return planner_best_plans(&seating->problem, max_plans, plans);
 }
 
 void
@@ -91,7 +180,7 @@ seating_table_ids(const Seating *seating, const PlannerPlan *plan, pg_uuid_t *ta
 		table_ids[i] = seating->floor.tables[plan->tables[i]].id;
 }
 
-/* Load the booking of plan() and explain(). */
+/* Load the booking of plan() and explain(), which must have a window. */
 static void
 load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 {
@@ -99,9 +188,12 @@ load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 	if (!booking->found)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
-				 errmsg("booking %s does not exist",
-						DatumGetCString(DirectFunctionCall1(uuid_out,
-															UUIDPGetDatum(booking_id))))));
+				 errmsg("booking %s does not exist", uuid_text(booking_id))));
+	if (!booking_has_window(booking))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("booking %s has no valid window", uuid_text(booking_id)),
+				 errhint("Set start_at before end_at, and neither to null.")));
 }
 
 /* The score as an array whose order is the planner's: smaller is better. */
@@ -169,14 +261,11 @@ assignment_plan(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	store_enter(&scope);
 	load_booking(booking_id, &booking);
-	if (booking_has_window(&booking))
-	{
-		seating_read(&seating, &booking, strategy_for_attempt(booking.attempts),
-					 GetCurrentTimestamp());
-		nplans = seating_best(&seating, max_plans, plans);
-		for (int i = 0; i < nplans; i++)
-			put_plan(rsinfo, &seating, &plans[i], i + 1);
-	}
+	seating_read(&seating, &booking, strategy_for_attempt(booking.attempts),
+				 GetCurrentTimestamp());
+	nplans = seating_list(&seating, max_plans, plans);
+	for (int i = 0; i < nplans; i++)
+		put_plan(rsinfo, &seating, &plans[i], i + 1);
 	store_leave(&scope);
 	return (Datum) 0;
 }

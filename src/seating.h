@@ -15,6 +15,7 @@
 typedef struct Seating
 {
 	const BookingRecord *booking;
+	TimestampTz now;
 	Floor		floor;
 	PlannerProblem problem;
 	bool		has_edges;
@@ -22,7 +23,7 @@ typedef struct Seating
 
 extern void seating_read(Seating *seating, const BookingRecord *booking,
 						 PlannerStrategy strategy, TimestampTz now);
-extern int	seating_best(Seating *seating, int max_plans, PlannerPlan *plans);
+extern bool seating_best(Seating *seating, PlannerPlan *best);
 extern void seating_table_ids(const Seating *seating, const PlannerPlan *plan,
 							  pg_uuid_t *table_ids);
 extern bool booking_has_window(const BookingRecord *booking);

@@ -30,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "binding.h"
 #include "catalog/namespace.h"
@@ -60,6 +61,7 @@ typedef enum Statement
 	STMT_UPDATE_BOOKING,
 	STMT_LOAD_ROLLOUT,
 	STMT_READ_FLOOR,
+	STMT_PROBE_FLOOR,
 	STMT_READ_EDGES,
 	STMT_READ_RECORDS,
 	STMT_EXPLAIN,
@@ -144,6 +146,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"b.status::text AS status, b.assignment_state::text AS state, "
 		"b.assignment_state_version AS version, b.assignment_strategy AS strategy, "
 		"b.assigned_zone_id AS zone_id, q.booking_id IS NOT NULL AS queued, "
+		"EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) AS has_assignments, "
 		"(SELECT a.attempt_no FROM @attempts@ a WHERE a.booking_id = $1 "
 		"ORDER BY a.attempt_no DESC LIMIT 1)::int AS last_attempt, "
 		"c.consecutive_errors, c.half_open_successes, c.open_until, " ROLLOUT_COLUMNS " "
@@ -187,23 +190,29 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		1, {UUIDOID}
 	},
 
+	[STMT_READ_FLOOR] = {
+		"SELECT t.id, coalesce(t.table_number::text, '') AS number, t.zone_id, "
+		"t.capacity::int AS capacity, t.min_party_size::int AS min_party, "
+		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
+		"t.mobility::text = 'movable' AS movable, "
+		"t.active AND t.status::text <> 'out_of_service' AS in_service "
+		"FROM @tables@ t WHERE t.restaurant_id = $1",
+		1, {UUIDOID}
+	},
+
 	/*
 	 * Assignments of one table never overlap, so the last one that starts
 	 * before the window ends is the only one that can reach into it.
 	 */
-	[STMT_READ_FLOOR] = {
-		"SELECT t.id, t.table_number::text AS number, t.zone_id, t.capacity::int AS capacity, "
-		"t.min_party_size::int AS min_party, "
-		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
-		"t.mobility::text = 'movable' AS movable, "
-		"t.active AND t.status::text <> 'out_of_service' AS in_service, "
-		"a.booking_id AS taken_by, a.end_at > $2 AS taken, "
-		"(t.id IN (" BARRED_TABLES ")) IS TRUE AS barred "
-		"FROM @tables@ t LEFT JOIN LATERAL ("
-		"SELECT x.booking_id, x.end_at FROM @assignments@ x "
-		"WHERE x.table_id = t.id AND x.start_at < $3 ORDER BY x.start_at DESC LIMIT 1) a ON true "
-		"WHERE t.restaurant_id = $1",
-		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID}
+	[STMT_PROBE_FLOOR] = {
+		"SELECT (p.n)::int AS n, a.end_at > $2 AS taken, "
+		"(p.id IN (" BARRED_TABLES ")) IS TRUE AS barred "
+		"FROM ROWS FROM (pg_catalog.unnest($6)) WITH ORDINALITY AS p (id, n) "
+		"LEFT JOIN LATERAL ("
+		"SELECT x.end_at FROM @assignments@ x "
+		"WHERE x.table_id = p.id AND x.start_at < $3 AND x.booking_id <> $4 "
+		"ORDER BY x.start_at DESC LIMIT 1) a ON true",
+		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	[STMT_READ_EDGES] = {
 		"SELECT e.table_a, e.table_b FROM @adjacencies@ e "
@@ -211,16 +220,20 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		1, {UUIDARRAYOID}
 	},
 
-	/* the success of a set: its bookings that kept it, by the attempts of the last 90 days */
+	/*
+	 * The success of a set: its bookings that kept it.  The newest few hundred
+	 * bookings of a size say enough, and cost the same in every year.
+	 */
 	[STMT_READ_RECORDS] = {
 		"SELECT s.tables, pg_catalog.count(*)::int AS tries, "
 		"(pg_catalog.count(*) FILTER (WHERE s.kept))::int AS successes FROM ("
 		"SELECT a.metadata ->> 'table_ids' AS tables, "
-		"a.result::text = 'success' AND b.status::text NOT IN ('cancelled', 'no_show') AS kept "
-		"FROM @bookings@ b JOIN @attempts@ a ON a.booking_id = b.id "
-		"WHERE b.restaurant_id = $1 AND b.party_size = $2 "
-		"AND b.start_at > $3 - '90 days'::interval AND b.start_at < $3 + '90 days'::interval "
-		"AND a.metadata ->> 'table_ids' IS NOT NULL) s GROUP BY s.tables",
+		"a.result::text = 'success' AND b.status NOT IN ('cancelled', 'no_show') AS kept "
+		"FROM (SELECT n.id, n.status::text AS status FROM @bookings@ n "
+		"WHERE n.restaurant_id = $1 AND n.start_at < $3 + '90 days'::interval "
+		"AND n.party_size = $2 ORDER BY n.start_at DESC LIMIT 200) b "
+		"JOIN @attempts@ a ON a.booking_id = b.id "
+		"WHERE a.metadata ->> 'table_ids' IS NOT NULL) s GROUP BY s.tables",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
 	[STMT_EXPLAIN] = {
@@ -241,7 +254,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"CASE WHEN NOT t.active OR t.status::text = 'out_of_service' THEN NULL "
 		"WHEN a.booking_id = $4 THEN 'seats this booking until ' || a.end_at "
 		"WHEN a.booking_id IS NOT NULL THEN 'by booking ' || a.booking_id || ' until ' || a.end_at "
-		"WHEN h.until IS NOT NULL THEN 'held until ' || h.until "
+		"WHEN h.until IS NOT NULL THEN 'until ' || h.until "
 		"WHEN k.until IS NOT NULL THEN 'until ' || k.until || coalesce(': ' || k.reason, '') "
 		"WHEN t.id IN (" BARRED_TABLES ") THEN 'by an entry of the allocations ledger' "
 		"WHEN $6 < t.min_party_size THEN 'for parties from ' || t.min_party_size "
@@ -329,9 +342,10 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		7, {UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[STMT_INSERT_MESSAGE] = {
-		"INSERT INTO @outbox@ (status, event_type, dedupe_key, attempt_count, next_attempt_at, "
-		"restaurant_id, booking_id, idempotency_key, payload) "
-		"VALUES ('pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, $1 || ':' || $2, $5::jsonb) "
+		"INSERT INTO @outbox@ (created_at, status, event_type, dedupe_key, attempt_count, "
+		"next_attempt_at, restaurant_id, booking_id, idempotency_key, payload) "
+		"VALUES ($6, 'pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, $1 || ':' || $2, "
+		"$5::jsonb) "
 		"ON CONFLICT DO NOTHING",
 		6, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID}
 	},
@@ -815,6 +829,7 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->version = int_column(0, "version", 1);
 	booking->strategy = text_column(0, "strategy", context);
 	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
+	booking->has_assignments = bool_column(0, "has_assignments");
 	booking->last_attempt = int_column(0, "last_attempt", 0);
 	booking->breaker.consecutive_errors = int_column(0, "consecutive_errors", 0);
 	booking->breaker.half_open_successes = int_column(0, "half_open_successes", 0);
@@ -922,52 +937,97 @@ store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id)
  * The floor
  */
 
-static void
-floor_table(uint64 row, const BookingRecord *booking, MemoryContext context,
-			PlannerTable *table, bool *own)
+/* Columns of STMT_READ_FLOOR; forty rows and more, so each is taken apart only once. */
+typedef enum FloorColumn
 {
-	pg_uuid_t	taken_by;
-	bool		taken = bool_column(row, "taken");
+	FLOOR_ID,
+	FLOOR_NUMBER,
+	FLOOR_ZONE_ID,
+	FLOOR_CAPACITY,
+	FLOOR_MIN_PARTY,
+	FLOOR_MAX_PARTY,
+	FLOOR_MOVABLE,
+	FLOOR_IN_SERVICE
+} FloorColumn;
 
-	(void) uuid_column(row, "id", &table->id);
-	table->number = text_column(row, "number", context);
-	table->has_zone = uuid_column(row, "zone_id", &table->zone_id);
-	table->capacity = int_column(row, "capacity", 0);
-	table->min_party = int_column(row, "min_party", 1);
-	table->max_party = int_column(row, "max_party", 0);
-	table->movable = bool_column(row, "movable");
-	if (taken && uuid_column(row, "taken_by", &taken_by) &&
-		memcmp(&taken_by, &booking->id, UUID_LEN) == 0)
+#define FLOOR_COLUMN_COUNT (FLOOR_IN_SERVICE + 1)
+
+static void
+floor_table(const Datum *values, const bool *nulls, MemoryContext context, PlannerTable *table)
+{
+	text	   *number = DatumGetTextPP(values[FLOOR_NUMBER]);
+	int			length = VARSIZE_ANY_EXHDR(number);
+	char	   *copy = MemoryContextAlloc(context, length + 1);
+
+	memcpy(copy, VARDATA_ANY(number), length);
+	copy[length] = '\0';
+	table->id = *DatumGetUUIDP(values[FLOOR_ID]);
+	table->number = copy;
+	table->has_zone = !nulls[FLOOR_ZONE_ID];
+	if (table->has_zone)
+		table->zone_id = *DatumGetUUIDP(values[FLOOR_ZONE_ID]);
+	table->capacity = nulls[FLOOR_CAPACITY] ? 0 : DatumGetInt32(values[FLOOR_CAPACITY]);
+	table->min_party = nulls[FLOOR_MIN_PARTY] ? 1 : DatumGetInt32(values[FLOOR_MIN_PARTY]);
+	table->max_party = nulls[FLOOR_MAX_PARTY] ? 0 : DatumGetInt32(values[FLOOR_MAX_PARTY]);
+	table->movable = !nulls[FLOOR_MOVABLE] && DatumGetBool(values[FLOOR_MOVABLE]);
+	table->usable = !nulls[FLOOR_IN_SERVICE] && DatumGetBool(values[FLOOR_IN_SERVICE]);
+}
+
+/* Read the tables of the booking's restaurant, without asking which are taken. */
+void
+store_read_floor(const BookingRecord *booking, Floor *floor)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[1] = {UUIDPGetDatum(&booking->restaurant_id)};
+	uint64		nrows = execute_select(STMT_READ_FLOOR, values, NULL);
+
+	memset(floor, 0, sizeof(Floor));
+	floor->ntables = (int) nrows;
+	floor->tables = MemoryContextAllocZero(caller, sizeof(PlannerTable) * Max(nrows, 1));
+	floor->known = MemoryContextAllocZero(caller, sizeof(bool) * Max(nrows, 1));
+	for (uint64 row = 0; row < nrows; row++)
 	{
-		*own = true;
-		taken = false;
+		Datum		columns[FLOOR_COLUMN_COUNT];
+		bool		nulls[FLOOR_COLUMN_COUNT];
+
+		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, columns, nulls);
+		floor_table(columns, nulls, caller, &floor->tables[row]);
 	}
-	table->taken = taken;
-	table->usable = bool_column(row, "in_service") && !taken && !bool_column(row, "barred");
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
- * Read the tables of the booking's restaurant, and which of them may be
- * planned in its window.  Tables that seat the booking itself are free to it.
+ * Find out which of these tables are taken, held or blocked in the booking's
+ * window.  Tables that seat the booking itself are free to it.
  */
 void
-store_read_floor(const BookingRecord *booking, TimestampTz now, Floor *floor)
+store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
+				  const int *tables, int ntables)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[5] = {
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(ntables, 1));
+	Datum		values[6] = {
 		UUIDPGetDatum(&booking->restaurant_id),
 		TimestampTzGetDatum(booking->start_at),
 		TimestampTzGetDatum(booking->end_at),
 		UUIDPGetDatum(&booking->id),
 		TimestampTzGetDatum(now),
 	};
-	uint64		nrows = execute_select(STMT_READ_FLOOR, values, NULL);
+	uint64		nrows;
 
-	memset(floor, 0, sizeof(Floor));
-	floor->ntables = (int) nrows;
-	floor->tables = MemoryContextAllocZero(caller, sizeof(PlannerTable) * Max(nrows, 1));
+	for (int i = 0; i < ntables; i++)
+		ids[i] = floor->tables[tables[i]].id;
+	values[5] = uuid_array(ids, ntables);
+	nrows = execute_select(STMT_PROBE_FLOOR, values, NULL);
 	for (uint64 row = 0; row < nrows; row++)
-		floor_table(row, booking, caller, &floor->tables[row], &floor->has_own);
+	{
+		int			index = tables[int_column(row, "n", 1) - 1];
+		PlannerTable *table = &floor->tables[index];
+
+		table->taken = bool_column(row, "taken");
+		if (table->taken || bool_column(row, "barred"))
+			table->usable = false;
+		floor->known[index] = true;
+	}
 	SPI_freetuptable(SPI_tuptable);
 }
 

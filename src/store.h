@@ -44,6 +44,7 @@ typedef struct BookingRecord
 	bool		has_zone;
 	pg_uuid_t	zone_id;
 	bool		queued;
+	bool		has_assignments;
 	int			last_attempt;	/* highest attempt_no, 0 if none */
 	int			attempts;		/* failures that count, since the last requeue */
 	bool		was_confirmed;	/* ever, so the guest may have heard of it */
@@ -51,16 +52,19 @@ typedef struct BookingRecord
 	Breaker		breaker;
 } BookingRecord;
 
-/* The tables of a restaurant during a window. */
+/*
+ * The tables of a restaurant during a window.  Those that are not known yet
+ * pass for free if they are in service.
+ */
 typedef struct Floor
 {
 	int			ntables;
 	PlannerTable *tables;
+	bool	   *known;
 	int			nedges;
 	PlannerEdge *edges;
 	int			nrecords;
 	PlannerRecord *records;
-	bool		has_own;		/* some seat this very booking */
 } Floor;
 
 /* One table as explain() and assign() judge it. */
@@ -150,7 +154,9 @@ extern void store_update_booking(const pg_uuid_t *booking_id, int version,
 								 const char *status, const char *strategy);
 extern void store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout);
 
-extern void store_read_floor(const BookingRecord *booking, TimestampTz now, Floor *floor);
+extern void store_read_floor(const BookingRecord *booking, Floor *floor);
+extern void store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
+							  const int *tables, int ntables);
 extern void store_read_edges(Floor *floor);
 extern void store_read_records(const BookingRecord *booking, Floor *floor);
 extern TableVerdict *store_explain(const BookingRecord *booking, TimestampTz now, int *ntables);
