@@ -34,7 +34,8 @@ VALUES
 	 $d$format('Table %s is taken from %s until %s, and by booking %s from %s until %s.',
 		s.table_id, s.start_at, s.end_at, s.other_id, s.other_start_at, s.other_end_at)$d$),
 	('window_mismatch', 'assignments',
-	 '(NOT s.orphaned AND (s.start_at, s.end_at) IS DISTINCT FROM (s.booked_from, s.booked_until)) '
+	 '(NOT s.orphaned AND s.status NOT IN (''checked_in'', ''completed'') '
+	 'AND (s.start_at, s.end_at) IS DISTINCT FROM (s.booked_from, s.booked_until)) '
 	 'OR (s.start_at < s.end_at) IS NOT TRUE',
 	 $d$format('Table %s is taken from %s until %s, the booking is from %s until %s.', s.table_id,
 		COALESCE(s.start_at::text, 'NULL'), COALESCE(s.end_at::text, 'NULL'),
@@ -51,7 +52,8 @@ VALUES
 		ELSE format('Table %s is taken from %s until %s by a booking with status %s.',
 			s.table_id, s.start_at, s.end_at, s.status) END$d$),
 	('too_few_seats', 'seats',
-	 's.tables > 0 AND s.seats < s.party_size AND s.status NOT IN (''cancelled'', ''no_show'') AND NOT s.forced',
+	 's.tables > 0 AND s.seats < s.party_size AND NOT s.forced '
+	 'AND s.status NOT IN (''cancelled'', ''no_show'', ''checked_in'', ''completed'')',
 	 $d$format('The party of %s has %s seats; number of its tables: %s.', s.party_size, s.seats, s.tables)$d$),
 	('confirmed_without_tables', 'seats',
 	 's.tables = 0 AND s.state = ''confirmed'' '

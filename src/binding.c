@@ -95,18 +95,19 @@ static Binding *current = NULL;
 static MemoryContext current_context = NULL;
 static Oid	binding_relid = InvalidOid;
 static bool suspect = true;
+static bool rebuilding = false;
 
 static void
 relation_invalidated(Datum arg, Oid relid)
 {
-	if (suspect || current == NULL)
+	if (suspect)
 		return;
-	if (relid == InvalidOid || relid == binding_relid)
+	if (rebuilding || relid == InvalidOid || relid == binding_relid)
 	{
 		suspect = true;
 		return;
 	}
-	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
+	for (int i = 0; current != NULL && i < BOUND_RELATION_COUNT; i++)
 	{
 		if (current->relids[i] == relid)
 			suspect = true;
@@ -325,7 +326,8 @@ same_binding(const Binding *a, const Binding *b)
 
 /*
  * Read the binding into a context of its own and put it in the place of the
- * current one.  An invalidation that arrives meanwhile leaves it suspect.
+ * current one.  Any invalidation that arrives meanwhile leaves it
+ * suspect.
  */
 static void
 rebuild(void)
@@ -337,6 +339,7 @@ rebuild(void)
 	Binding    *binding = palloc0(sizeof(Binding));
 
 	suspect = false;
+	rebuilding = true;
 	PG_TRY();
 	{
 		read_row(binding);
@@ -353,9 +356,11 @@ rebuild(void)
 	PG_CATCH();
 	{
 		suspect = true;
+		rebuilding = false;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	rebuilding = false;
 	MemoryContextSwitchTo(caller);
 
 	if (current && same_binding(current, binding))

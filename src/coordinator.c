@@ -15,7 +15,8 @@
  * Locking: booking and slot outside the subtransaction, kept until commit; the
  * booking's row and the tables inside it.  Nothing here waits for a lock but
  * the inserts, which run under a lock_timeout below deadlock_timeout: where
- * the app and we wait for each other, it is we who yield.
+ * the app and we wait for each other, it is we who yield, and having waited
+ * once a decision tries no more.
  *
  * In shadow mode the same steps run and the subtransaction is rolled back on
  * purpose.  What was collected in memory survives it: the coordinator's
@@ -254,8 +255,8 @@ settle_already_confirmed(Decision *decision)
 	OwnAssignments own;
 
 	store_read_assignments(&decision->booking, &own);
-	decision->ntables = Min(own.ntables, PLANNER_MAX_TABLES);
-	memcpy(decision->table_ids, own.table_ids, sizeof(pg_uuid_t) * decision->ntables);
+	decision->ntables = own.ntables;
+	decision->table_ids = own.table_ids;
 	decision->strategy = decision->booking.strategy;
 	return settle_noop(decision, REASON_ALREADY_CONFIRMED);
 }
@@ -316,7 +317,7 @@ settle_by_breaker(Decision *decision)
 static bool
 acquire_booking(Decision *decision)
 {
-	if (!lock_booking(&decision->booking_id))
+	if (!decision->locked)
 	{
 		tell(decision, "coordinator.lock_contention", "warning");
 		settle_noop(decision, REASON_LOCK_CONTENTION);
@@ -400,6 +401,7 @@ choose_tables(Decision *decision, Seating *seating, bool *contended)
 		if (missed < 0)
 		{
 			decision->ntables = plan.ntables;
+			decision->table_ids = palloc(sizeof(pg_uuid_t) * plan.ntables);
 			seating_table_ids(seating, &plan, decision->table_ids);
 			return true;
 		}
@@ -649,6 +651,8 @@ in_subtransaction(Decision *decision, TryBody body, bool rehearsal, ErrorData **
 		CurrentResourceOwner = owner;
 		if (must_rethrow(caught))
 			ReThrowError(caught);
+		decision->yielded |= caught->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+			caught->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 		result = is_lost_race(caught) ? TRY_LOST : TRY_FAILED;
 		*error = caught;
 	}
@@ -767,6 +771,8 @@ seat(Decision *decision)
 		store_load_booking(&decision->booking_id, &decision->booking);
 		if (settle_by_booking(decision))
 			return;
+		if (decision->yielded)
+			break;
 	}
 	settle_lost(decision, version);
 }
@@ -872,18 +878,25 @@ conclude(Decision *decision)
 		hide_rehearsal(decision);
 }
 
-/* Load the booking and tell the mode of its restaurant; false if disabled. */
+/*
+ * Lock and load the booking, and tell the mode of its restaurant; false if
+ * that is disabled.  The lock comes first: what is read under it stays true
+ * of all that only decisions write, such as the number of attempts.
+ */
 static bool
 begin_decision(Decision *decision)
 {
 	BookingRecord *booking = &decision->booking;
 	const char *mode_reason;
 
+	decision->locked = lock_booking(&decision->booking_id);
 	store_load_booking(&decision->booking_id, booking);
 	decision->mode = flags_mode(&booking->rollout,
 								booking->found ? &booking->restaurant_id : NULL, &mode_reason);
 	if (decision->mode == MODE_DISABLED)
 	{
+		if (decision->locked)
+			unlock_booking(&decision->booking_id);
 		set_outcome(decision, OUTCOME_NOOP, REASON_PIPELINE_DISABLED);
 		return false;
 	}

@@ -57,6 +57,7 @@ typedef struct Decision
 	/* what is known */
 	MemoryContext context;
 	TimestampTz started_at;
+	bool		locked;			/* the booking, by its advisory lock */
 	BookingRecord booking;
 	PipelineMode mode;
 	Journal		journal;
@@ -66,13 +67,14 @@ typedef struct Decision
 	Reason		reason;
 	bool		failed;			/* by an error, for the breaker to count */
 	bool		written;		/* the trail is, with the try */
+	bool		yielded;		/* a lock was waited for, to no avail */
 	bool		has_shadow_outcome;
 	Outcome		shadow_outcome;
 	int			delay_ms;
 	int			attempt;
 	const char *strategy;
 	int			ntables;
-	pg_uuid_t	table_ids[PLANNER_MAX_TABLES];
+	pg_uuid_t  *table_ids;
 } Decision;
 
 extern void decide(Decision *decision);

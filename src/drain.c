@@ -14,6 +14,9 @@
  * back to it when everything else is done, for as long as a rate-limited
  * caller would wait.  What is still left is due for the next run.
  *
+ * process_due() ends early when it had to wait for another writer's lock: that
+ * writer may be waiting for a row claimed here.
+ *
  * run() does its work under READ COMMITTED, whatever the session's default,
  * because each booking is a transaction of its own.  Between two of them it
  * holds nothing: no lock, no snapshot, no rights but the caller's.
@@ -107,7 +110,7 @@ decision_values(const Decision *decision, Datum *values, bool *nulls)
 	nulls[6] = decision->ntables == 0;
 	if (!nulls[6])
 	{
-		Datum		ids[PLANNER_MAX_TABLES];
+		Datum	   *ids = palloc(sizeof(Datum) * decision->ntables);
 
 		for (int i = 0; i < decision->ntables; i++)
 			ids[i] = UUIDPGetDatum(&decision->table_ids[i]);
@@ -222,7 +225,7 @@ offer_next(Drain *drain, Decision *decision)
 	store_enter(&scope);
 	found = store_queue_claim(&drain->cursor, drain->passed, drain->npassed, &claimed);
 	store_leave(&scope);
-	if (!found)
+	if (!found || claimed.rollout.killed)
 		return OFFER_EMPTY;
 
 	mode = flags_mode(&claimed.rollout, &claimed.restaurant_id, &reason);
@@ -280,7 +283,7 @@ assignment_process_due(PG_FUNCTION_ARGS)
 		}
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(context);
-		if (result == OFFER_EMPTY)
+		if (result == OFFER_EMPTY || decision.yielded)
 			break;
 	}
 	return (Datum) 0;

@@ -51,6 +51,16 @@ lock_booking(const pg_uuid_t *booking_id)
 	return try_lock(booking_id, LOCK_CLASS_BOOKING);
 }
 
+/* Give a booking back with which nothing was done. */
+void
+unlock_booking(const pg_uuid_t *booking_id)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, booking_id, LOCK_CLASS_BOOKING);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
 /*
  * Take one of a restaurant's slots: its number, or 0 if none is free.  A slot
  * that this transaction holds already serves again.

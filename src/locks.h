@@ -23,6 +23,7 @@ typedef enum LockClass
 } LockClass;
 
 extern bool lock_booking(const pg_uuid_t *booking_id);
+extern void unlock_booking(const pg_uuid_t *booking_id);
 extern int	lock_slot(const pg_uuid_t *restaurant_id, int max_parallel);
 extern bool lock_table(const pg_uuid_t *table_id);
 extern void unlock_table(const pg_uuid_t *table_id);

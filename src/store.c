@@ -76,6 +76,7 @@ typedef enum Statement
 	STMT_INSERT_MESSAGE,
 	STMT_BOOKING_EXISTS,
 	STMT_QUEUE_PUT,
+	STMT_QUEUE_FOLLOW,
 	STMT_QUEUE_DELETE,
 	STMT_QUEUE_DELETE_FREE,
 	STMT_QUEUE_CLAIM,
@@ -358,6 +359,14 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"VALUES ($1, $2, $3, $4) ON CONFLICT (booking_id) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		4, {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	/* nothing if the booking has moved on since the row that a trigger was given */
+	[STMT_QUEUE_FOLLOW] = {
+		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
+		"SELECT b.id, b.restaurant_id, $3, $3 FROM @bookings@ b "
+		"WHERE b.id = $1 AND b.assignment_state_version = $2 ON CONFLICT (booking_id) "
+		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
+		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
 	[STMT_QUEUE_DELETE] = {
 		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = $1",
@@ -1255,14 +1264,15 @@ store_read_assignments(const BookingRecord *booking, OwnAssignments *own)
 
 	own->ntables = (int) nrows;
 	own->table_ids = MemoryContextAlloc(caller, sizeof(pg_uuid_t) * Max(nrows, 1));
-	own->moved = own->matching = nrows > 0;
+	own->moved = false;
+	own->matching = nrows > 0;
 	for (uint64 row = 0; row < nrows; row++)
 	{
 		bool		isnull;
 		Datum		writer = column(row, "writer", &isnull);
 
 		(void) uuid_column(row, "table_id", &own->table_ids[row]);
-		own->moved &= TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer));
+		own->moved |= TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer));
 		own->matching &= assignment_matches(row, booking);
 		seats += int_column(row, "capacity", 0);
 	}
@@ -1414,6 +1424,19 @@ store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, Tim
 	};
 
 	execute(STMT_QUEUE_PUT, values, NULL, false, SPI_OK_INSERT);
+}
+
+/* Queue a booking as a trigger has it, unless it has moved on meanwhile. */
+void
+store_queue_follow(const BookingRecord *booking, TimestampTz due_at)
+{
+	Datum		values[3] = {
+		UUIDPGetDatum(&booking->id),
+		Int32GetDatum(booking->version),
+		TimestampTzGetDatum(due_at),
+	};
+
+	execute(STMT_QUEUE_FOLLOW, values, NULL, false, SPI_OK_INSERT);
 }
 
 /*

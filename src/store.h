@@ -88,7 +88,7 @@ typedef struct OwnAssignments
 {
 	int			ntables;
 	pg_uuid_t  *table_ids;
-	bool		moved;			/* all written by this very transaction */
+	bool		moved;			/* some written by this very transaction */
 	bool		matching;		/* window, restaurant and seats fit the booking */
 } OwnAssignments;
 
@@ -177,6 +177,7 @@ extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaura
 
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
+extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
 extern void store_queue_delete(const pg_uuid_t *booking_id, bool claimed);
 extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 							  ClaimedBooking *claimed);

@@ -296,7 +296,7 @@ follow_queue(const BookingRecord *booking)
 	}
 	store_load_rollout(&booking->restaurant_id, &rollout);
 	if (flags_mode(&rollout, &booking->restaurant_id, &reason) != MODE_DISABLED)
-		store_queue_put(&booking->id, &booking->restaurant_id, now);
+		store_queue_follow(booking, now);
 }
 
 /* The row (from_state text, to_state text, version int). */
@@ -667,7 +667,8 @@ confirmed_by_status(const BookingRecord *before, const BookingRecord *after)
 /*
  * Must a confirmed booking be assigned anew?  It must when its status goes
  * back to pending, and when its needs change or it comes back from being
- * cancelled without tables that this very transaction has moved to match.
+ * cancelled, unless this very transaction has moved its tables to match.
+ * Guests who are seated or gone keep their tables, whatever is noted of them.
  */
 static bool
 reopened_by_change(const BookingRecord *before, const BookingRecord *after)
@@ -677,7 +678,8 @@ reopened_by_change(const BookingRecord *before, const BookingRecord *after)
 
 	if (status_is_eligible(after->status))
 		return facts_differ(before, after);
-	if (strcmp(after->status, "confirmed") != 0)
+	if (strcmp(after->status, "confirmed") != 0 &&
+		!(reinstated && strcmp(after->status, "checked_in") == 0))
 		return false;
 	if (!reinstated && !needs_differ(before, after))
 		return false;
