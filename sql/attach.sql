@@ -271,7 +271,7 @@ VALUES
 	('rollout', 'restaurant_id', 'uuid', '', 'added', 'Restaurant; NULL means the fleet'),
 	('rollout', 'mode', 'text', 'NOT NULL', 'added', 'active, shadow or disabled'),
 	('rollout', 'max_parallel', 'integer', '', 'added', 'Decisions at a time; NULL means as set by assignment_v3.max_parallel'),
-	('rollout', 'percent', 'integer', '', 'added', 'Share of the restaurants that the fleet''s mode reaches; NULL means all'),
+	('rollout', 'percent', 'integer', '', 'added', 'Share of the restaurants that the fleet''s mode reaches; NULL means assignment_v3.rollout_percent'),
 	('rollout', 'note', 'text', '', 'added', 'Why'),
 	('rollout', 'set_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
 	('rollout', 'set_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who'),

@@ -15,6 +15,18 @@ BEGIN
 		EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', member.kind, member.name);
 		EXECUTE format('GRANT EXECUTE ON %s %s TO @extowner@ WITH GRANT OPTION', member.kind, member.name);
 	END LOOP;
+
+	FOR member IN
+		SELECT t.oid::regtype::text AS name
+		FROM pg_depend d
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'assignment_v3'
+		JOIN pg_type t ON t.oid = d.objid AND t.typelem = 0
+		WHERE d.classid = 'pg_type'::regclass AND d.refclassid = 'pg_extension'::regclass
+			AND d.deptype = 'e'
+	LOOP
+		EXECUTE format('REVOKE ALL ON TYPE %s FROM PUBLIC', member.name);
+		EXECUTE format('GRANT USAGE ON TYPE %s TO @extowner@ WITH GRANT OPTION', member.name);
+	END LOOP;
 END
 $$;
 

@@ -684,11 +684,10 @@ keep_rehearsal(Decision *decision)
 		journal_add_transition_event(journal, &journal->hops[i], true);
 }
 
-/* Nothing of a try that was rolled back is true any more. */
+/* The plan of a try that was rolled back seats nobody. */
 static void
-forget_try(Decision *decision, int nevents)
+forget_plan(Decision *decision)
 {
-	journal_rewind(&decision->journal, nevents);
 	decision->ntables = 0;
 	decision->strategy = NULL;
 }
@@ -762,12 +761,12 @@ seat(Decision *decision)
 		}
 		if (result == TRY_DROPPED)
 			return;
-		forget_try(decision, nevents);
+		journal_rewind(&decision->journal, nevents);
 		if (result == TRY_FAILED)
-		{
 			record_error(decision, error);
+		forget_plan(decision);
+		if (result == TRY_FAILED)
 			return;
-		}
 		store_load_booking(&decision->booking_id, &decision->booking);
 		if (settle_by_booking(decision))
 			return;
@@ -916,7 +915,6 @@ decide(Decision *decision)
 	decision->context = CurrentMemoryContext;
 	decision->started_at = GetCurrentTimestamp();
 	store_enter(&scope);
-	MemoryContextSwitchTo(decision->context);
 	if (begin_decision(decision))
 	{
 		if (acquire_booking(decision) &&
@@ -927,5 +925,4 @@ decide(Decision *decision)
 		conclude(decision);
 	}
 	store_leave(&scope);
-	MemoryContextSwitchTo(decision->context);
 }

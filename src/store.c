@@ -635,14 +635,18 @@ statement_plan(Statement statement)
 
 /*
  * Run one statement.  nulls is as for SPI_execute_plan(), NULL where no
- * argument is null.  Read-only statements see the caller's snapshot.
+ * argument is null.  Read-only statements see the caller's snapshot.  SPI
+ * leaves its own memory context as the current one; ours is put back, so that
+ * what the caller allocates next outlives store_leave().
  */
 static uint64
 execute(Statement statement, Datum *values, const char *nulls, bool read_only, int expected)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			result = SPI_execute_plan(statement_plan(statement), values, nulls,
 										  read_only, 0);
 
+	MemoryContextSwitchTo(caller);
 	if (result != expected)
 		elog(ERROR, "statement %d of assignment_v3 returned %s", statement,
 			 SPI_result_code_string(result));
@@ -656,16 +660,19 @@ execute_select(Statement statement, Datum *values, const char *nulls)
 }
 
 /*
- * Connect, take the owner's rights and the app's search_path.  The path is
+ * Connect, take the owner's rights and the app's search_path.  The caller's
+ * memory context stays the current one.  The path is
  * touched only where it differs: setting it costs a look at every schema.
  */
 void
 store_enter(StoreScope *scope)
 {
 	const Binding *binding = binding_get();
+	MemoryContext caller = CurrentMemoryContext;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(caller);
 	GetUserIdAndSecContext(&scope->caller, &scope->security_context);
 	SetUserIdAndSecContext(binding->owner,
 						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
@@ -681,11 +688,14 @@ store_enter(StoreScope *scope)
 void
 store_leave(StoreScope *scope)
 {
+	MemoryContext caller = CurrentMemoryContext;
+
 	if (scope->guc_level > 0)
 		AtEOXact_GUC(true, scope->guc_level);
 	SetUserIdAndSecContext(scope->caller, scope->security_context);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
+	MemoryContextSwitchTo(caller);
 }
 
 /* Access to the columns of a result row by name. */
