@@ -91,6 +91,17 @@ static const struct
 	[BOOKING_VERSION] = {"assignment_state_version", INT4OID},
 };
 
+static const struct
+{
+	const char *name;
+	const char *key;
+}			own_tables[OWN_TABLE_COUNT] = {
+	[OWN_QUEUE] = {"queue", "booking_id"},
+	[OWN_BREAKERS] = {"breakers", "restaurant_id"},
+	[OWN_ROLLOUT] = {"rollout", "restaurant_id"},
+	[OWN_KILL_SWITCH] = {"kill_switch", "singleton"},
+};
+
 static Binding *current = NULL;
 static MemoryContext current_context = NULL;
 static Oid	binding_relid = InvalidOid;
@@ -110,6 +121,11 @@ relation_invalidated(Datum arg, Oid relid)
 	for (int i = 0; current != NULL && i < BOUND_RELATION_COUNT; i++)
 	{
 		if (current->relids[i] == relid)
+			suspect = true;
+	}
+	for (int i = 0; current != NULL && i < OWN_TABLE_COUNT; i++)
+	{
+		if (current->own[i].relid == relid)
 			suspect = true;
 	}
 }
@@ -253,6 +269,55 @@ bind_columns(Binding *binding)
 	}
 }
 
+/* Find the unique index on a key alone. */
+static Oid
+find_key_index(Relation relation, AttrNumber key)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	ListCell   *cell;
+	Oid			found = InvalidOid;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 &&
+			form->indkey.values[0] == key)
+			found = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+static void
+bind_own_tables(Binding *binding)
+{
+	Oid			schema = get_namespace_oid(EXTENSION_SCHEMA, false);
+
+	for (int i = 0; i < OWN_TABLE_COUNT; i++)
+	{
+		OwnTableBinding *own = &binding->own[i];
+		Relation	relation;
+
+		own->relid = get_relname_relid(own_tables[i].name, schema);
+		own->key = OidIsValid(own->relid) ? get_attnum(own->relid, own_tables[i].key) :
+			InvalidAttrNumber;
+		if (own->key == InvalidAttrNumber)
+			report_bad_column(own_tables[i].name, own_tables[i].key);
+		relation = table_open(own->relid, AccessShareLock);
+		own->index = find_key_index(relation, own->key);
+		table_close(relation, AccessShareLock);
+		if (!OidIsValid(own->index))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("relation \"%s\" has no unique index on \"%s\"",
+							own_tables[i].name, own_tables[i].key),
+					 errhint("Run SELECT * FROM assignment_v3.attach() again.")));
+	}
+}
+
 static void
 bind_owner(Binding *binding)
 {
@@ -309,6 +374,7 @@ same_binding(const Binding *a, const Binding *b)
 		a->deferrable_ledger != b->deferrable_ledger ||
 		a->deferrable_constraints != b->deferrable_constraints ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
+		memcmp(a->own, b->own, sizeof(a->own)) != 0 ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
@@ -346,6 +412,7 @@ rebuild(void)
 		bind_relations(binding);
 		check_triggers(binding);
 		bind_columns(binding);
+		bind_own_tables(binding);
 		bind_owner(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{

@@ -32,6 +32,24 @@ typedef enum BoundRelation
 
 #define BOUND_RELATION_COUNT (BOUND_ALLOCATIONS + 1)
 
+/* Tables of the pipeline's own that the C code looks up by a key, without SQL. */
+typedef enum OwnTable
+{
+	OWN_QUEUE,
+	OWN_BREAKERS,
+	OWN_ROLLOUT,
+	OWN_KILL_SWITCH
+} OwnTable;
+
+#define OWN_TABLE_COUNT (OWN_KILL_SWITCH + 1)
+
+typedef struct OwnTableBinding
+{
+	Oid			relid;
+	Oid			index;			/* unique, on the key alone */
+	AttrNumber	key;
+} OwnTableBinding;
+
 /* Columns of a type that is the app's choice, text or an enum of its own. */
 typedef enum BoundType
 {
@@ -73,6 +91,7 @@ typedef struct Binding
 													 * if absent */
 	char	   *types[BOUND_TYPE_COUNT];
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
+	OwnTableBinding own[OWN_TABLE_COUNT];
 } Binding;
 
 extern void BindingInit(void);

@@ -384,9 +384,17 @@ lock_plan(const Seating *seating, const PlannerPlan *plan)
 	return -1;
 }
 
+static void
+unlock_plan(const Seating *seating, const PlannerPlan *plan)
+{
+	for (int i = 0; i < plan->ntables; i++)
+		unlock_table(&seating->floor.tables[plan->tables[i]].id);
+}
+
 /*
- * Choose the best plan whose tables are all unlocked, and lock them.  Tables
- * that others hold are left out; *contended tells that there were any.
+ * Choose the best plan whose tables are unlocked and free, and lock them.
+ * They are looked at under their locks and with a fresh snapshot.  Tables that
+ * others hold are left out; *contended tells that there were any.
  */
 static bool
 choose_tables(Decision *decision, Seating *seating, bool *contended)
@@ -398,16 +406,21 @@ choose_tables(Decision *decision, Seating *seating, bool *contended)
 	{
 		int			missed = lock_plan(seating, &plan);
 
-		if (missed < 0)
+		CHECK_FOR_INTERRUPTS();
+		if (missed >= 0)
+		{
+			seating->floor.tables[missed].usable = false;
+			*contended = true;
+			continue;
+		}
+		if (seating_look(seating, &plan))
 		{
 			decision->ntables = plan.ntables;
 			decision->table_ids = palloc(sizeof(pg_uuid_t) * plan.ntables);
 			seating_table_ids(seating, &plan, decision->table_ids);
 			return true;
 		}
-		seating->floor.tables[missed].usable = false;
-		*contended = true;
-		CHECK_FOR_INTERRUPTS();
+		unlock_plan(seating, &plan);
 	}
 	return false;
 }
@@ -481,7 +494,7 @@ write_walk(Decision *decision, AssignmentState to, bool tried, const char *statu
 		bool		last = i == nhops - 1;
 		HistoryRow *hop = journal_add_hop(&decision->journal, from, hops[i],
 										  booking->version + 1 + i, last ? arriving : passing,
-										  last ? reason_name(decision->reason) : NULL, NULL);
+										  last ? reason_name(decision->reason) : NULL);
 
 		if (last && state_is_terminal(to))
 			journal_set_message(&decision->journal, hop, arriving);
@@ -677,11 +690,9 @@ static void
 keep_rehearsal(Decision *decision)
 {
 	Journal    *journal = &decision->journal;
-	int			nhops = journal->nhops;
 
+	journal_add_transition_events(journal, true);
 	journal_rewind(journal, list_length(journal->events));
-	for (int i = 0; i < nhops; i++)
-		journal_add_transition_event(journal, &journal->hops[i], true);
 }
 
 /* The plan of a try that was rolled back seats nobody. */

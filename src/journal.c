@@ -131,7 +131,6 @@ journal_add_event(Journal *journal, const char *source, const char *type,
 	event->type = type;
 	event->severity = severity;
 	event->context = context;
-	event->booking_id = &journal->booking_id;
 	event->created_at = GetCurrentTimestamp();
 	journal->events = lappend(journal->events, event);
 	MemoryContextSwitchTo(caller);
@@ -139,20 +138,18 @@ journal_add_event(Journal *journal, const char *source, const char *type,
 
 HistoryRow *
 journal_add_hop(Journal *journal, AssignmentState from, AssignmentState to, int version,
-				const char *metadata, const char *reason, const pg_uuid_t *actor_id)
+				const char *metadata, const char *reason)
 {
 	HistoryRow *hop;
 
 	if (journal->nhops == WALK_MAX_HOPS)
 		elog(ERROR, "a walk has more than %d hops", WALK_MAX_HOPS);
 	hop = &journal->hops[journal->nhops++];
-	hop->booking_id = journal->booking_id;
 	hop->from = from;
 	hop->to = to;
 	hop->version = version;
 	hop->metadata = metadata;
 	hop->reason = reason;
-	hop->actor_id = actor_id;
 	hop->created_at = GetCurrentTimestamp();
 	return hop;
 }
@@ -207,6 +204,20 @@ journal_add_transition_event(Journal *journal, const HistoryRow *hop, bool shado
 	journal_add_event(journal, EVENT_SOURCE_STATE_MACHINE, TRANSITION_EVENT, "info", json.data);
 }
 
+/*
+ * Collect the events of all transitions that the journal holds.  A change of
+ * facts is none.
+ */
+void
+journal_add_transition_events(Journal *journal, bool shadow)
+{
+	for (int i = 0; i < journal->nhops; i++)
+	{
+		if (journal->hops[i].from != journal->hops[i].to)
+			journal_add_transition_event(journal, &journal->hops[i], shadow);
+	}
+}
+
 /* Forget what a try collected that was rolled back, events beyond the first few. */
 void
 journal_rewind(Journal *journal, int nevents)
@@ -224,7 +235,7 @@ write_history(Journal *journal)
 	Journal    *outer = being_written;
 
 	being_written = journal;
-	store_insert_history(journal->hops, journal->nhops);
+	store_insert_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
 	being_written = outer;
 }
 
@@ -250,11 +261,9 @@ write_events(Journal *journal)
 	EventRow   *rows = palloc(sizeof(EventRow) * nevents);
 
 	for (int i = 0; i < nevents; i++)
-	{
 		rows[i] = *(EventRow *) list_nth(journal->events, i);
-		rows[i].restaurant_id = journal->has_restaurant ? &journal->restaurant_id : NULL;
-	}
-	store_insert_events(rows, nevents);
+	store_insert_events(&journal->booking_id,
+						journal->has_restaurant ? &journal->restaurant_id : NULL, rows, nevents);
 }
 
 /*

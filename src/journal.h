@@ -25,6 +25,7 @@ typedef struct Journal
 	pg_uuid_t	booking_id;
 	bool		has_restaurant;
 	pg_uuid_t	restaurant_id;
+	const pg_uuid_t *actor_id;	/* who did it; NULL for nobody in person */
 	List	   *events;			/* of EventRow */
 	int			nhops;
 	HistoryRow	hops[WALK_MAX_HOPS];
@@ -54,12 +55,12 @@ extern void journal_init(Journal *journal, const pg_uuid_t *booking_id,
 extern void journal_add_event(Journal *journal, const char *source, const char *type,
 							  const char *severity, const char *context);
 extern HistoryRow *journal_add_hop(Journal *journal, AssignmentState from, AssignmentState to,
-								   int version, const char *metadata, const char *reason,
-								   const pg_uuid_t *actor_id);
+								   int version, const char *metadata, const char *reason);
 extern void journal_set_attempt(Journal *journal, int attempt_no, const char *strategy,
 								bool success, const char *reason, const char *metadata);
 extern void journal_set_message(Journal *journal, HistoryRow *hop, const char *metadata);
 extern void journal_add_transition_event(Journal *journal, const HistoryRow *hop, bool shadow);
+extern void journal_add_transition_events(Journal *journal, bool shadow);
 extern void journal_rewind(Journal *journal, int nevents);
 extern void journal_write(Journal *journal);
 extern Journal *journal_being_written(void);

@@ -8,10 +8,10 @@
  * the best single table, the record of past sets to the strategy that ranks
  * by it.  And whether a table is taken is asked only of tables that the best
  * plans want: a table that is not known yet passes for free, so a plan whose
- * tables are all known to be free is the best one of the real floor too.  The
- * first question is about the best few plans, the second about more, the
- * third about everything that is left.  Load balancing weighs what is taken in
- * a whole zone, so it asks about everything at once.
+ * tables turn out to be free is the best one of the real floor too.  The first
+ * look is at the best few plans, the second at more, the third at everything
+ * that is left.  Load balancing weighs what is taken in a whole zone, so it
+ * looks at everything at once.
  *
  * plan() and explain() show the same to people; they write nothing and take
  * no locks.
@@ -42,12 +42,10 @@ booking_has_window(const BookingRecord *booking)
 		!TIMESTAMP_NOT_FINITE(booking->start_at) && !TIMESTAMP_NOT_FINITE(booking->end_at);
 }
 
-/* Plans whose tables are asked about together, in the first and second round. */
-static const int plans_per_round[] = {4, 16};
+/* Plans whose tables are looked at together, in the first and second round. */
+static const int plans_per_round[] = {4, SEATING_MAX_PLANS};
 
-#define MOST_PLANS_PER_ROUND 16
-
-/* Find out about those of these tables that are not known yet. */
+/* Look at the wanted tables, or at all that are not known yet. */
 static void
 probe(Seating *seating, const bool *wanted)
 {
@@ -57,35 +55,22 @@ probe(Seating *seating, const bool *wanted)
 
 	for (int i = 0; i < floor->ntables; i++)
 	{
-		if (!floor->known[i] && (wanted == NULL || wanted[i]))
+		if (wanted == NULL ? !floor->known[i] : wanted[i])
 			tables[ntables++] = i;
 	}
 	if (ntables > 0)
 		store_probe_floor(seating->booking, seating->now, floor, tables, ntables);
 }
 
+/* Want the tables of a plan: all of them, or only those that are not known yet. */
 static void
-probe_plans(Seating *seating, const PlannerPlan *plans, int nplans)
-{
-	bool	   *wanted = palloc0(sizeof(bool) * Max(seating->floor.ntables, 1));
-
-	for (int i = 0; i < nplans; i++)
-	{
-		for (int j = 0; j < plans[i].ntables; j++)
-			wanted[plans[i].tables[j]] = true;
-	}
-	probe(seating, wanted);
-}
-
-static bool
-is_known(const Seating *seating, const PlannerPlan *plan)
+want(const Seating *seating, const PlannerPlan *plan, bool again, bool *wanted)
 {
 	for (int i = 0; i < plan->ntables; i++)
 	{
-		if (!seating->floor.known[plan->tables[i]])
-			return false;
+		if (again || !seating->floor.known[plan->tables[i]])
+			wanted[plan->tables[i]] = true;
 	}
-	return true;
 }
 
 /* Read the floor in the booking's window, which must be a window. */
@@ -139,29 +124,46 @@ best_as_known(Seating *seating, int max_plans, PlannerPlan *plans)
 	return planner_best_plans(&seating->problem, max_plans, plans);
 }
 
-/* The best plan.  Tables made unusable since the floor was read are left out. */
+/*
+ * The best plan as far as the tables are known.  Tables made unusable since
+ * the floor was read are left out.
+ */
 bool
 seating_best(Seating *seating, PlannerPlan *best)
 {
-	PlannerPlan plans[MOST_PLANS_PER_ROUND];
+	bool		more = seating->round < (int) lengthof(plans_per_round);
 
-	for (int round = 0;; round++)
+	seating->nplans = best_as_known(seating, more ? plans_per_round[seating->round] : 1,
+									seating->plans);
+	if (seating->nplans > 0)
+		*best = seating->plans[0];
+	return seating->nplans > 0;
+}
+
+/*
+ * Look at the tables of the best plan with a fresh snapshot, and on the way at
+ * those that may be wanted next; whether the plan still stands.
+ */
+bool
+seating_look(Seating *seating, const PlannerPlan *best)
+{
+	bool	   *wanted = palloc0(sizeof(bool) * Max(seating->floor.ntables, 1));
+
+	for (int i = 0; i < seating->nplans; i++)
+		want(seating, &seating->plans[i], i == 0, wanted);
+	if (seating->round >= (int) lengthof(plans_per_round))
 	{
-		int			nplans = best_as_known(seating, round < (int) lengthof(plans_per_round) ?
-										   plans_per_round[round] : 1, plans);
-
-		if (nplans == 0)
-			return false;
-		if (is_known(seating, &plans[0]))
-		{
-			*best = plans[0];
-			return true;
-		}
-		if (round < (int) lengthof(plans_per_round))
-			probe_plans(seating, plans, nplans);
-		else
-			probe(seating, NULL);
+		for (int i = 0; i < seating->floor.ntables; i++)
+			wanted[i] |= !seating->floor.known[i];
 	}
+	probe(seating, wanted);
+	seating->round++;
+	for (int i = 0; i < best->ntables; i++)
+	{
+		if (!seating->floor.tables[best->tables[i]].usable)
+			return false;
+	}
+	return true;
 }
 
 /* The best few plans, of a floor that is known in full. */

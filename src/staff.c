@@ -292,11 +292,10 @@ assign_tables(BookingRecord *booking, const TableSet *set, bool force, const cha
 				 errhint("SELECT * FROM assignment_v3.explain(booking_id) shows what is free.")));
 
 	journal_init(&journal, &booking->id, &booking->restaurant_id);
+	journal.actor_id = actor_id;
 	if (booking->state != STATE_ASSIGNED)
-		journal_add_hop(&journal, booking->state, STATE_ASSIGNED, ++version, metadata, reason,
-						actor_id);
-	hop = journal_add_hop(&journal, STATE_ASSIGNED, STATE_CONFIRMED, ++version, metadata, reason,
-						  actor_id);
+		journal_add_hop(&journal, booking->state, STATE_ASSIGNED, ++version, metadata, reason);
+	hop = journal_add_hop(&journal, STATE_ASSIGNED, STATE_CONFIRMED, ++version, metadata, reason);
 	journal_set_message(&journal, hop, metadata);
 	take_walk(booking, &journal, seated ? NULL : "confirmed", "manual");
 	store_queue_delete(&booking->id, false);
@@ -376,7 +375,15 @@ assignment_assign(PG_FUNCTION_ARGS)
  * Blocks
  */
 
-/* A row for the table, and one for each assignment that the block collides with. */
+typedef struct Block
+{
+	TimestampTz start_at;
+	TimestampTz end_at;
+	const char *reason;
+	const char *user;
+} Block;
+
+/* A row for the table, and one for each booking that the block collides with. */
 static void
 put_block(ReturnSetInfo *rsinfo, const pg_uuid_t *block_id, const pg_uuid_t *table_id,
 		  const pg_uuid_t *bookings, int nbookings)
@@ -395,6 +402,56 @@ put_block(ReturnSetInfo *rsinfo, const pg_uuid_t *block_id, const pg_uuid_t *tab
 	}
 }
 
+/* The app's own ledger may refuse a block over what is taken there. */
+static void
+report_collision(ErrorData *error, const pg_uuid_t *table_id, const pg_uuid_t *bookings,
+				 int nbookings)
+{
+	StringInfoData list;
+
+	if (error->sqlerrcode != ERRCODE_EXCLUSION_VIOLATION)
+		ReThrowError(error);
+	initStringInfo(&list);
+	for (int i = 0; i < nbookings; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", uuid_text(&bookings[i]));
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_CONFLICT),
+			 errmsg("table %s is not free in that time", uuid_text(table_id)),
+			 nbookings > 0 ? errdetail("It seats booking %s.", list.data) :
+			 errdetail("It is blocked already."),
+			 errhint("Move what is there first.")));
+}
+
+static void
+block_table(ReturnSetInfo *rsinfo, const pg_uuid_t *table_id, const Block *block)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	pg_uuid_t	block_id;
+	int			nbookings;
+	pg_uuid_t  *bookings = store_read_collisions(table_id, block->start_at, block->end_at,
+												 &nbookings);
+
+	PG_TRY();
+	{
+		if (!store_insert_block(table_id, block->start_at, block->end_at, block->reason,
+								block->user, &block_id))
+			ereport(ERROR,
+					(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
+					 errmsg("table %s does not exist", uuid_text(table_id))));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		report_collision(error, table_id, bookings, nbookings);
+	}
+	PG_END_TRY();
+	put_block(rsinfo, &block_id, table_id, bookings, nbookings);
+}
+
 /*
  * block(table_ids uuid[], start_at timestamptz, end_at timestamptz, reason text)
  * returns (block_id, table_id, colliding_booking_id)
@@ -403,10 +460,7 @@ Datum
 assignment_block(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const char *reason = optional_text(fcinfo, 3);
-	const char *user = GetUserNameFromId(GetUserId(), false);
-	TimestampTz start_at;
-	TimestampTz end_at;
+	Block		block;
 	TableSet	set;
 	StoreScope	scope;
 
@@ -417,25 +471,16 @@ assignment_block(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("start_at must be before end_at")));
-	start_at = PG_GETARG_TIMESTAMPTZ(1);
-	end_at = PG_GETARG_TIMESTAMPTZ(2);
+	block.start_at = PG_GETARG_TIMESTAMPTZ(1);
+	block.end_at = PG_GETARG_TIMESTAMPTZ(2);
+	block.reason = optional_text(fcinfo, 3);
+	block.user = GetUserNameFromId(GetUserId(), false);
 	require_writable();
 
 	store_enter(&scope);
 	lock_tables(&set);
 	for (int i = 0; i < set.ntables; i++)
-	{
-		pg_uuid_t	block_id;
-		pg_uuid_t  *bookings;
-		int			nbookings;
-
-		bookings = store_read_collisions(&set.ids[i], start_at, end_at, &nbookings);
-		if (!store_insert_block(&set.ids[i], start_at, end_at, reason, user, &block_id))
-			ereport(ERROR,
-					(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
-					 errmsg("table %s does not exist", uuid_text(&set.ids[i]))));
-		put_block(rsinfo, &block_id, &set.ids[i], bookings, nbookings);
-	}
+		block_table(rsinfo, &set.ids[i], &block);
 	store_leave(&scope);
 	return (Datum) 0;
 }

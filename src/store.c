@@ -30,7 +30,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "binding.h"
 #include "catalog/namespace.h"
@@ -43,11 +46,14 @@
 #include "store.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define STATEMENT_MAX_ARGS 12
@@ -59,7 +65,6 @@ typedef enum Statement
 	STMT_LOCK_BOOKING,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
-	STMT_LOAD_ROLLOUT,
 	STMT_READ_FLOOR,
 	STMT_PROBE_FLOOR,
 	STMT_READ_EDGES,
@@ -123,18 +128,9 @@ typedef struct StatementText
 	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
 	"AND l.\"window\" && pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
 
-#define ROLLOUT_COLUMNS \
-	"k.singleton AS killed, r.mode AS restaurant_mode, r.max_parallel AS restaurant_slots, " \
-	"f.mode AS fleet_mode, f.max_parallel AS fleet_slots, f.percent AS fleet_percent"
-
-#define ROLLOUT_JOINS(restaurant) \
-	"LEFT JOIN assignment_v3.kill_switch k ON k.singleton " \
-	"LEFT JOIN assignment_v3.rollout r ON r.restaurant_id = " restaurant " " \
-	"LEFT JOIN assignment_v3.rollout f ON f.restaurant_id IS NULL "
-
 #define CLAIM_COLUMNS \
-	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority, " ROLLOUT_COLUMNS " " \
-	"FROM assignment_v3.queue q " ROLLOUT_JOINS("q.restaurant_id") \
+	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
+	"FROM assignment_v3.queue q " \
 	"WHERE q.due_at <= $1 AND (q.priority, q.due_at, q.booking_id) > ($2::int2, $3, $4) " \
 	"AND q.restaurant_id <> ALL ($5) "
 
@@ -146,15 +142,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"SELECT b.restaurant_id, b.party_size::int AS party_size, b.start_at, b.end_at, "
 		"b.status::text AS status, b.assignment_state::text AS state, "
 		"b.assignment_state_version AS version, b.assignment_strategy AS strategy, "
-		"b.assigned_zone_id AS zone_id, q.booking_id IS NOT NULL AS queued, "
-		"EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) AS has_assignments, "
+		"b.assigned_zone_id AS zone_id, "
+		"EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @or_in_ledger@ "
+		"AS has_assignments, "
 		"(SELECT a.attempt_no FROM @attempts@ a WHERE a.booking_id = $1 "
-		"ORDER BY a.attempt_no DESC LIMIT 1)::int AS last_attempt, "
-		"c.consecutive_errors, c.half_open_successes, c.open_until, " ROLLOUT_COLUMNS " "
-		"FROM (SELECT $1 AS id) one LEFT JOIN @bookings@ b ON b.id = one.id "
-		"LEFT JOIN assignment_v3.queue q ON q.booking_id = one.id "
-		"LEFT JOIN assignment_v3.breakers c ON c.restaurant_id = b.restaurant_id "
-		ROLLOUT_JOINS("b.restaurant_id"),
+		"ORDER BY a.attempt_no DESC LIMIT 1)::int AS last_attempt "
+		"FROM @bookings@ b WHERE b.id = $1",
 		1, {UUIDOID}
 	},
 	/* failures count since the last time somebody gave the booking a new start */
@@ -186,11 +179,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE b.id = $1 AND b.assignment_state_version = $2",
 		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
 	},
-	[STMT_LOAD_ROLLOUT] = {
-		"SELECT " ROLLOUT_COLUMNS " FROM (SELECT $1 AS id) one " ROLLOUT_JOINS("one.id"),
-		1, {UUIDOID}
-	},
-
 	[STMT_READ_FLOOR] = {
 		"SELECT t.id, coalesce(t.table_number::text, '') AS number, t.zone_id, "
 		"t.capacity::int AS capacity, t.min_party_size::int AS min_party, "
@@ -207,9 +195,10 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	 */
 	[STMT_PROBE_FLOOR] = {
 		"SELECT (p.n)::int AS n, a.end_at > $2 AS taken, "
+		"NOT t.active OR t.status::text = 'out_of_service' OR "
 		"(p.id IN (" BARRED_TABLES ")) IS TRUE AS barred "
 		"FROM ROWS FROM (pg_catalog.unnest($6)) WITH ORDINALITY AS p (id, n) "
-		"LEFT JOIN LATERAL ("
+		"JOIN @tables@ t ON t.id = p.id LEFT JOIN LATERAL ("
 		"SELECT x.end_at FROM @assignments@ x "
 		"WHERE x.table_id = p.id AND x.start_at < $3 AND x.booking_id <> $4 "
 		"ORDER BY x.start_at DESC LIMIT 1) a ON true",
@@ -241,32 +230,24 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"SELECT t.id, t.table_number::text AS number, t.zone_id, t.capacity::int AS capacity, "
 		"t.min_party_size::int AS min_party, "
 		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
-		"t.mobility::text = 'movable' AS movable, "
-		"CASE WHEN NOT t.active THEN 'inactive' "
-		"WHEN t.status::text = 'out_of_service' THEN 'out of service' "
-		"WHEN a.booking_id = $4 THEN 'assigned' "
-		"WHEN a.booking_id IS NOT NULL THEN 'taken' "
-		"WHEN h.until IS NOT NULL THEN 'held' "
-		"WHEN k.until IS NOT NULL THEN 'blocked' "
-		"WHEN t.id IN (" BARRED_TABLES ") THEN 'taken' "
-		"WHEN $6 < t.min_party_size THEN 'too large' "
-		"WHEN $6 > least(t.capacity, coalesce(t.max_party_size, t.capacity)) THEN 'too small' "
-		"ELSE 'free' END AS verdict, "
-		"CASE WHEN NOT t.active OR t.status::text = 'out_of_service' THEN NULL "
-		"WHEN a.booking_id = $4 THEN 'seats this booking until ' || a.end_at "
-		"WHEN a.booking_id IS NOT NULL THEN 'by booking ' || a.booking_id || ' until ' || a.end_at "
-		"WHEN h.until IS NOT NULL THEN 'until ' || h.until "
-		"WHEN k.until IS NOT NULL THEN 'until ' || k.until || coalesce(': ' || k.reason, '') "
-		"WHEN t.id IN (" BARRED_TABLES ") THEN 'by an entry of the allocations ledger' "
-		"WHEN $6 < t.min_party_size THEN 'for parties from ' || t.min_party_size "
-		"WHEN $6 > least(t.capacity, coalesce(t.max_party_size, t.capacity)) "
-		"THEN 'seats ' || least(t.capacity, coalesce(t.max_party_size, t.capacity)) || "
+		"t.mobility::text = 'movable' AS movable, v.verdict, "
+		"CASE v.verdict "
+		"WHEN 'taken' THEN 'by booking ' || coalesce(a.booking_id, l.booking_id) || "
+		"' until ' || coalesce(a.end_at, l.until) "
+		"WHEN 'held' THEN 'until ' || h.until "
+		"WHEN 'blocked' THEN 'until ' || coalesce(k.until, l.until) || coalesce(': ' || k.reason, '') "
+		"WHEN 'assigned' THEN 'seats this booking until ' || o.end_at "
+		"WHEN 'too large' THEN 'for parties from ' || t.min_party_size "
+		"WHEN 'too small' THEN 'seats ' || least(t.capacity, t.max_party_size) || "
 		"CASE WHEN t.mobility::text = 'movable' THEN ', may be merged' ELSE ', fixed' END "
-		"ELSE 'seats ' || t.capacity END AS detail "
+		"WHEN 'free' THEN 'seats ' || t.capacity END AS detail "
 		"FROM @tables@ t "
 		"LEFT JOIN LATERAL (SELECT x.booking_id, x.end_at FROM @assignments@ x "
-		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 "
+		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 AND x.booking_id <> $4 "
 		"ORDER BY x.start_at DESC LIMIT 1) a ON true "
+		"LEFT JOIN LATERAL (SELECT x.end_at FROM @assignments@ x "
+		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 AND x.booking_id = $4 "
+		"LIMIT 1) o ON true "
 		"LEFT JOIN LATERAL (SELECT pg_catalog.max(w.expires_at) AS until FROM @hold_windows@ w "
 		"JOIN @holds@ o ON o.id = w.hold_id WHERE w.table_id = t.id AND w.start_at < $3 "
 		"AND w.end_at > $2 AND w.expires_at > $5 AND o.status::text = 'active' "
@@ -274,19 +255,23 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"LEFT JOIN LATERAL (SELECT z.end_at AS until, z.reason FROM assignment_v3.blocks z "
 		"WHERE z.table_id = t.id AND z.start_at < $3 AND z.end_at > $2 "
 		"ORDER BY z.end_at DESC LIMIT 1) k ON true "
+		"LEFT JOIN LATERAL (@in_ledger@) l ON true "
+		"CROSS JOIN LATERAL (SELECT CASE WHEN NOT t.active THEN 'inactive' "
+		"WHEN t.status::text = 'out_of_service' THEN 'out of service' "
+		"WHEN a.booking_id IS NOT NULL OR l.booking_id IS NOT NULL THEN 'taken' "
+		"WHEN h.until IS NOT NULL THEN 'held' "
+		"WHEN k.until IS NOT NULL OR l.until IS NOT NULL THEN 'blocked' "
+		"WHEN o.end_at IS NOT NULL THEN 'assigned' "
+		"WHEN $6 < t.min_party_size THEN 'too large' "
+		"WHEN $6 > least(t.capacity, t.max_party_size) THEN 'too small' "
+		"ELSE 'free' END AS verdict) v "
 		"WHERE t.restaurant_id = $1 ORDER BY t.table_number::text, t.id",
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT4OID}
 	},
-
-	/* looks again with a fresh snapshot, under the tables' locks */
 	[STMT_INSERT_ASSIGNMENTS] = {
 		"INSERT INTO @assignments@ (booking_id, table_id, start_at, end_at, assigned_at) "
-		"SELECT $4, t.id, $2, $3, $5 FROM @tables@ t "
-		"WHERE t.id = ANY ($6) AND t.restaurant_id = $1 "
-		"AND t.active AND t.status::text <> 'out_of_service' "
-		"AND (t.id IN (" BARRED_TABLES ")) IS NOT TRUE "
-		"ORDER BY t.id @on_conflict@",
-		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
+		"SELECT $1, p.id, $2, $3, $4 FROM pg_catalog.unnest($5) AS p (id) @on_conflict@",
+		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	[STMT_INSERT_LEDGER] = {
 		"INSERT INTO @allocations@ "
@@ -315,26 +300,24 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_INSERT_HISTORY] = {
 		"INSERT INTO @history@ "
 		"(booking_id, from_state, to_state, version, metadata, reason, actor_id, created_at) "
-		"SELECT h.booking_id, h.from_state::@history_state@, h.to_state::@history_state@, "
-		"h.version, h.metadata::jsonb, h.reason, h.actor_id, h.created_at "
-		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		"pg_catalog.unnest($7), pg_catalog.unnest($8)) "
-		"AS h (booking_id, from_state, to_state, version, metadata, reason, actor_id, created_at)",
-		8, {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		UUIDARRAYOID, TIMESTAMPTZARRAYOID}
+		"SELECT $1, h.from_state::@history_state@, h.to_state::@history_state@, "
+		"h.version, h.metadata::jsonb, h.reason, $2, h.created_at "
+		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
+		"pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
+		"AS h (from_state, to_state, version, metadata, reason, created_at)",
+		8, {UUIDOID, UUIDOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[STMT_INSERT_EVENTS] = {
 		"INSERT INTO @events@ "
 		"(created_at, source, event_type, severity, context, restaurant_id, booking_id) "
 		"SELECT e.created_at, e.source, e.event_type, e.severity::@event_severity@, "
-		"e.context::jsonb, e.restaurant_id, e.booking_id "
-		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
-		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
-		"pg_catalog.unnest($7)) "
-		"AS e (created_at, source, event_type, severity, context, restaurant_id, booking_id)",
-		7, {TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		UUIDARRAYOID, UUIDARRAYOID}
+		"e.context::jsonb, $2, $1 "
+		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
+		"pg_catalog.unnest($6), pg_catalog.unnest($7)) "
+		"AS e (created_at, source, event_type, severity, context)",
+		7, {UUIDOID, UUIDOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID}
 	},
 	[STMT_INSERT_ATTEMPT] = {
 		"INSERT INTO @attempts@ "
@@ -406,7 +389,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_READ_COLLISIONS] = {
 		"SELECT a.booking_id FROM @assignments@ a WHERE a.table_id = $1 "
-		"AND a.start_at < $3 AND a.end_at > $2 ORDER BY a.start_at",
+		"AND a.start_at < $3 AND a.end_at > $2 @and_in_ledger@ ORDER BY booking_id",
 		3, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[STMT_DELETE_BLOCK] = {
@@ -483,6 +466,21 @@ static const struct
 	const char *without;
 }			ledger_fragments[] = {
 	{"barred_by_ledger", BARRED_BY_LEDGER, ""},
+	{"in_ledger",
+		"SELECT y.booking_id, pg_catalog.upper(y.\"window\") AS until FROM @allocations@ y "
+		"WHERE y.resource_id = t.id AND y.resource_type::text = 'table' AND NOT y.shadow "
+		"AND y.\"window\" && pg_catalog.tstzrange($2, $3) AND y.booking_id IS DISTINCT FROM $4 "
+		"ORDER BY y.booking_id LIMIT 1",
+	"SELECT NULL::uuid AS booking_id, NULL::timestamptz AS until"},
+	{"or_in_ledger",
+		"OR EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
+		"AND y.resource_type::text = 'table' AND NOT y.shadow)",
+	""},
+	{"and_in_ledger",
+		"UNION SELECT y.booking_id FROM @allocations@ y WHERE y.resource_id = $1 "
+		"AND y.resource_type::text = 'table' AND NOT y.shadow AND y.booking_id IS NOT NULL "
+		"AND y.\"window\" && pg_catalog.tstzrange($2, $3)",
+	""},
 	{"block_target",
 		"@allocations@ AS k (resource_type, resource_id, restaurant_id, booking_id, "
 		"\"window\", shadow, is_maintenance)",
@@ -800,27 +798,96 @@ uuid_array(const pg_uuid_t *ids, int nids)
  * Bookings
  */
 
-static void
-rollout_row(uint64 row, const char *mode, const char *slots, RolloutRow *rollout)
+/*
+ * Look up one row of a table of our own by its key, in an index and without
+ * the executor, which would cost more than all the rest: these rows are read
+ * at each call and are mostly not there.  The snapshot is the latest one, so
+ * that a kill is obeyed under REPEATABLE READ too.  Columns of the row are
+ * valid as long as the caller's memory context.
+ */
+static bool
+own_row(OwnTable which, Datum key, bool is_null, const char *const *columns, int ncolumns,
+		Datum *values, bool *nulls)
 {
-	char	   *name = text_column(row, mode, CurrentMemoryContext);
+	const OwnTableBinding *own = &binding_get()->own[which];
+	Relation	relation = table_open(own->relid, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyData scan_key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 
-	memset(rollout, 0, sizeof(RolloutRow));
-	rollout->percent = -1;
-	if (name == NULL)
-		return;
-	rollout->exists = true;
-	rollout->mode = mode_from_text(name);
-	rollout->max_parallel = int_column(row, slots, 0);
+	if (is_null)
+		ScanKeyEntryInitialize(&scan_key, SK_ISNULL | SK_SEARCHNULL, own->key, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyInit(&scan_key, own->key, BTEqualStrategyNumber,
+					which == OWN_KILL_SWITCH ? F_BOOLEQ : F_UUID_EQ, key);
+	scan = systable_beginscan(relation, own->index, true, snapshot, 1, &scan_key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		tuple = heap_copytuple(tuple);
+		for (int i = 0; i < ncolumns; i++)
+		{
+			int			attnum = SPI_fnumber(RelationGetDescr(relation), columns[i]);
+
+			if (attnum <= 0)
+				elog(ERROR, "column \"%s\" of relation \"%s\" is missing", columns[i],
+					 RelationGetRelationName(relation));
+			values[i] = heap_getattr(tuple, attnum, RelationGetDescr(relation), &nulls[i]);
+		}
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(relation, AccessShareLock);
+	return HeapTupleIsValid(tuple);
 }
 
 static void
-rollout_columns(uint64 row, RolloutRows *rollout)
+load_rollout_row(const pg_uuid_t *restaurant_id, RolloutRow *rollout)
 {
-	rollout->killed = bool_column(row, "killed");
-	rollout_row(row, "restaurant_mode", "restaurant_slots", &rollout->restaurant);
-	rollout_row(row, "fleet_mode", "fleet_slots", &rollout->fleet);
-	rollout->fleet.percent = int_column(row, "fleet_percent", -1);
+	static const char *const columns[] = {"mode", "max_parallel", "percent"};
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)];
+
+	memset(rollout, 0, sizeof(RolloutRow));
+	rollout->percent = -1;
+	if (!own_row(OWN_ROLLOUT, UUIDPGetDatum(restaurant_id), restaurant_id == NULL, columns,
+				 lengthof(columns), values, nulls))
+		return;
+	rollout->exists = true;
+	rollout->mode = mode_from_text(TextDatumGetCString(values[0]));
+	rollout->max_parallel = nulls[1] ? 0 : DatumGetInt32(values[1]);
+	rollout->percent = nulls[2] ? -1 : DatumGetInt32(values[2]);
+}
+
+/* The rollout rows of a restaurant, or with NULL those of the fleet alone. */
+void
+store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
+{
+	memset(rollout, 0, sizeof(RolloutRows));
+	rollout->killed = own_row(OWN_KILL_SWITCH, BoolGetDatum(true), false, NULL, 0, NULL, NULL);
+	if (restaurant_id != NULL)
+		load_rollout_row(restaurant_id, &rollout->restaurant);
+	load_rollout_row(NULL, &rollout->fleet);
+}
+
+static void
+load_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker)
+{
+	static const char *const columns[] = {
+		"consecutive_errors", "half_open_successes", "open_until"
+	};
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)];
+
+	memset(breaker, 0, sizeof(Breaker));
+	if (!own_row(OWN_BREAKERS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
+				 values, nulls))
+		return;
+	breaker->consecutive_errors = DatumGetInt32(values[0]);
+	breaker->half_open_successes = DatumGetInt32(values[1]);
+	breaker->open_until = nulls[2] ? 0 : DatumGetTimestampTz(values[2]);
 }
 
 /* What happened to a booking before: needed only where anything did. */
@@ -850,34 +917,31 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
 	booking->has_assignments = bool_column(0, "has_assignments");
 	booking->last_attempt = int_column(0, "last_attempt", 0);
-	booking->breaker.consecutive_errors = int_column(0, "consecutive_errors", 0);
-	booking->breaker.half_open_successes = int_column(0, "half_open_successes", 0);
-	(void) time_column(0, "open_until", &booking->breaker.open_until);
 }
 
-/* Load a booking; its texts are allocated in the caller's context. */
+/* Load a booking, with what is known of it; its texts are in the caller's context. */
 void
 store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[1] = {UUIDPGetDatum(booking_id)};
-	char	   *state;
 
 	memset(booking, 0, sizeof(BookingRecord));
 	booking->id = *booking_id;
-	if (execute_select(STMT_LOAD_BOOKING, values, NULL) != 1)
-		elog(ERROR, "a booking is not one row");
-	rollout_columns(0, &booking->rollout);
-	booking->queued = bool_column(0, "queued");
-	state = text_column(0, "state", caller);
-	if (state != NULL)
+	if (execute_select(STMT_LOAD_BOOKING, values, NULL) > 0)
 	{
-		if (!state_parse(state, &booking->state))
-			elog(ERROR, "booking has the unknown state \"%s\"", state);
+		char	   *state = text_column(0, "state", caller);
+
+		if (state == NULL || !state_parse(state, &booking->state))
+			elog(ERROR, "booking has the unknown state \"%s\"", state ? state : "null");
 		booking_columns(booking, caller);
 		booking->found = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
+	booking->queued = own_row(OWN_QUEUE, UUIDPGetDatum(booking_id), false, NULL, 0, NULL, NULL);
+	store_load_rollout(booking->found ? &booking->restaurant_id : NULL, &booking->rollout);
+	if (booking->found)
+		load_breaker(&booking->restaurant_id, &booking->breaker);
 	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
 		load_past(booking);
 }
@@ -925,18 +989,6 @@ store_update_booking(const pg_uuid_t *booking_id, int version, AssignmentState s
 		nulls[5] = 'n';
 	if (execute(STMT_UPDATE_BOOKING, values, nulls, false, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "the locked booking was not updated");
-}
-
-/* The rollout rows of a restaurant, or with NULL those of the fleet alone. */
-void
-store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
-{
-	Datum		values[1] = {restaurant_id ? UUIDPGetDatum(restaurant_id) : (Datum) 0};
-
-	if (execute_select(STMT_LOAD_ROLLOUT, values, restaurant_id ? NULL : "n") != 1)
-		elog(ERROR, "the rollout of a restaurant is not one row");
-	rollout_columns(0, rollout);
-	SPI_freetuptable(SPI_tuptable);
 }
 
 /* The restaurant of a booking; false if there is no such booking any more. */
@@ -1202,26 +1254,34 @@ store_explain(const BookingRecord *booking, TimestampTz now, int *ntables)
  * Assignments
  */
 
+static int
+compare_uuids(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
 /*
- * Seat a booking: insert the rows of those tables that are still free to it,
- * in both ledgers where there are two.  Returns how many there were; fewer
- * than asked means that another writer was faster.
+ * Seat a booking: insert its rows in the order of the tables' ids, in both
+ * ledgers where there are two.  Returns how many there were; fewer than asked
+ * means that another writer was faster.
  */
 int
 store_insert_assignments(const BookingRecord *booking, TimestampTz now,
 						 const pg_uuid_t *table_ids, int ntables)
 {
-	Datum		values[6] = {
-		UUIDPGetDatum(&booking->restaurant_id),
+	pg_uuid_t  *ordered = palloc(sizeof(pg_uuid_t) * ntables);
+	Datum		values[5] = {
+		UUIDPGetDatum(&booking->id),
 		TimestampTzGetDatum(booking->start_at),
 		TimestampTzGetDatum(booking->end_at),
-		UUIDPGetDatum(&booking->id),
 		TimestampTzGetDatum(now),
-		uuid_array(table_ids, ntables),
 	};
-	int			inserted = (int) execute(STMT_INSERT_ASSIGNMENTS, values, NULL, false,
-										 SPI_OK_INSERT);
+	int			inserted;
 
+	memcpy(ordered, table_ids, sizeof(pg_uuid_t) * ntables);
+	qsort(ordered, ntables, sizeof(pg_uuid_t), compare_uuids);
+	values[4] = uuid_array(ordered, ntables);
+	inserted = (int) execute(STMT_INSERT_ASSIGNMENTS, values, NULL, false, SPI_OK_INSERT);
 	if (inserted == ntables && binding_get()->relations[BOUND_ALLOCATIONS] != NULL)
 	{
 		Datum		ledger[2] = {
@@ -1297,17 +1357,15 @@ store_read_assignments(const BookingRecord *booking, OwnAssignments *own)
 /* Columns of rows that are passed as arrays: elements and nulls side by side. */
 typedef struct ArrayColumn
 {
-	Oid			type;
 	Datum	   *elements;
 	bool	   *nulls;
 } ArrayColumn;
 
 static void
-array_columns(ArrayColumn *columns, int ncolumns, const Oid *array_types, int nrows)
+array_columns(ArrayColumn *columns, int ncolumns, int nrows)
 {
 	for (int i = 0; i < ncolumns; i++)
 	{
-		columns[i].type = get_element_type(array_types[i]);
 		columns[i].elements = palloc0(sizeof(Datum) * nrows);
 		columns[i].nulls = palloc0(sizeof(bool) * nrows);
 	}
@@ -1321,52 +1379,55 @@ put_text(ArrayColumn *column, int row, const char *value)
 		column->elements[row] = CStringGetTextDatum(value);
 }
 
+/* Insert rows: two uuids that they share come first, their columns follow. */
 static void
-put_uuid(ArrayColumn *column, int row, const pg_uuid_t *value)
-{
-	column->nulls[row] = value == NULL;
-	if (value != NULL)
-		column->elements[row] = UUIDPGetDatum(value);
-}
-
-static void
-execute_with_arrays(Statement statement, ArrayColumn *columns, int nrows)
+insert_rows(Statement statement, const pg_uuid_t *first, const pg_uuid_t *second,
+			ArrayColumn *columns, int nrows)
 {
 	Datum		values[STATEMENT_MAX_ARGS];
+	char		nulls[STATEMENT_MAX_ARGS];
 	int			nargs = statements[statement].nargs;
 
-	for (int i = 0; i < nargs; i++)
-		values[i] = make_array(columns[i].elements, columns[i].nulls, nrows, columns[i].type);
-	if (execute(statement, values, NULL, false, SPI_OK_INSERT) != (uint64) nrows)
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = UUIDPGetDatum(first);
+	values[1] = UUIDPGetDatum(second);
+	if (second == NULL)
+		nulls[1] = 'n';
+	for (int i = 2; i < nargs; i++)
+		values[i] = make_array(columns[i - 2].elements, columns[i - 2].nulls, nrows,
+							   get_element_type(statements[statement].argtypes[i]));
+	if (execute(statement, values, nulls, false, SPI_OK_INSERT) != (uint64) nrows)
 		elog(ERROR, "not every row of the trail was written");
 }
 
+/* The history rows of one booking, by one actor. */
 void
-store_insert_history(const HistoryRow *rows, int nrows)
+store_insert_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
+					 const HistoryRow *rows, int nrows)
 {
-	ArrayColumn columns[8];
+	ArrayColumn columns[6];
 
-	array_columns(columns, lengthof(columns), statements[STMT_INSERT_HISTORY].argtypes, nrows);
+	array_columns(columns, lengthof(columns), nrows);
 	for (int i = 0; i < nrows; i++)
 	{
-		put_uuid(&columns[0], i, &rows[i].booking_id);
-		put_text(&columns[1], i, state_name(rows[i].from));
-		put_text(&columns[2], i, state_name(rows[i].to));
-		columns[3].elements[i] = Int32GetDatum(rows[i].version);
-		put_text(&columns[4], i, rows[i].metadata);
-		put_text(&columns[5], i, rows[i].reason);
-		put_uuid(&columns[6], i, rows[i].actor_id);
-		columns[7].elements[i] = TimestampTzGetDatum(rows[i].created_at);
+		put_text(&columns[0], i, state_name(rows[i].from));
+		put_text(&columns[1], i, state_name(rows[i].to));
+		columns[2].elements[i] = Int32GetDatum(rows[i].version);
+		put_text(&columns[3], i, rows[i].metadata);
+		put_text(&columns[4], i, rows[i].reason);
+		columns[5].elements[i] = TimestampTzGetDatum(rows[i].created_at);
 	}
-	execute_with_arrays(STMT_INSERT_HISTORY, columns, nrows);
+	insert_rows(STMT_INSERT_HISTORY, booking_id, actor_id, columns, nrows);
 }
 
+/* The events of one booking. */
 void
-store_insert_events(const EventRow *rows, int nrows)
+store_insert_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+					const EventRow *rows, int nrows)
 {
-	ArrayColumn columns[7];
+	ArrayColumn columns[5];
 
-	array_columns(columns, lengthof(columns), statements[STMT_INSERT_EVENTS].argtypes, nrows);
+	array_columns(columns, lengthof(columns), nrows);
 	for (int i = 0; i < nrows; i++)
 	{
 		columns[0].elements[i] = TimestampTzGetDatum(rows[i].created_at);
@@ -1374,10 +1435,8 @@ store_insert_events(const EventRow *rows, int nrows)
 		put_text(&columns[2], i, rows[i].type);
 		put_text(&columns[3], i, rows[i].severity);
 		put_text(&columns[4], i, rows[i].context);
-		put_uuid(&columns[5], i, rows[i].restaurant_id);
-		put_uuid(&columns[6], i, rows[i].booking_id);
 	}
-	execute_with_arrays(STMT_INSERT_EVENTS, columns, nrows);
+	insert_rows(STMT_INSERT_EVENTS, booking_id, restaurant_id, columns, nrows);
 }
 
 void
@@ -1487,12 +1546,13 @@ store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 	{
 		(void) uuid_column(0, "booking_id", &claimed->booking_id);
 		(void) uuid_column(0, "restaurant_id", &claimed->restaurant_id);
-		rollout_columns(0, &claimed->rollout);
 		(void) time_column(0, "due_at", &cursor->due_at);
 		cursor->priority = int_column(0, "priority", 0);
 		cursor->booking_id = claimed->booking_id;
 	}
 	SPI_freetuptable(SPI_tuptable);
+	if (nrows > 0)
+		store_load_rollout(&claimed->restaurant_id, &claimed->rollout);
 	return nrows > 0;
 }
 

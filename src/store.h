@@ -114,13 +114,11 @@ typedef struct QueueCursor
 /* One step of a booking, or a change of its facts where from = to. */
 typedef struct HistoryRow
 {
-	pg_uuid_t	booking_id;
 	AssignmentState from;
 	AssignmentState to;
 	int			version;
 	const char *metadata;		/* JSON */
 	const char *reason;			/* NULL if none */
-	const pg_uuid_t *actor_id;	/* NULL if none */
 	TimestampTz created_at;
 } HistoryRow;
 
@@ -130,8 +128,6 @@ typedef struct EventRow
 	const char *type;
 	const char *severity;
 	const char *context;		/* JSON */
-	const pg_uuid_t *restaurant_id; /* NULL if unknown */
-	const pg_uuid_t *booking_id;
 	TimestampTz created_at;
 } EventRow;
 
@@ -166,8 +162,10 @@ extern int	store_insert_assignments(const BookingRecord *booking, TimestampTz no
 extern void store_delete_assignments(const pg_uuid_t *booking_id);
 extern void store_read_assignments(const BookingRecord *booking, OwnAssignments *own);
 
-extern void store_insert_history(const HistoryRow *rows, int nrows);
-extern void store_insert_events(const EventRow *rows, int nrows);
+extern void store_insert_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
+								 const HistoryRow *rows, int nrows);
+extern void store_insert_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+								const EventRow *rows, int nrows);
 extern void store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy,
 								 bool success, const char *reason, const char *metadata);
 extern void store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,

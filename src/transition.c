@@ -344,21 +344,6 @@ metadata_of(FunctionCallInfo fcinfo, int arg, const char *function)
 	return json.data;
 }
 
-static void
-refuse_edge(const BookingRecord *booking, AssignmentState to, EdgeKind kind, const char *hint)
-{
-	StringInfoData allowed;
-
-	initStringInfo(&allowed);
-	state_append_successors(&allowed, booking->state, kind);
-	ereport(ERROR,
-			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
-			 errmsg("booking %s cannot go from \"%s\" to \"%s\"", uuid_text(&booking->id),
-					state_name(booking->state), state_name(to)),
-			 errdetail("Version %d allows: %s.", booking->version, allowed.data),
-			 errhint("%s", hint)));
-}
-
 static const char *
 edge_hint(AssignmentState from)
 {
@@ -379,6 +364,21 @@ edge_hint(AssignmentState from)
 	elog(ERROR, "unexpected state %d", from);
 }
 
+static void
+refuse_edge(const BookingRecord *booking, AssignmentState to)
+{
+	StringInfoData allowed;
+
+	initStringInfo(&allowed);
+	state_append_successors(&allowed, booking->state, EDGE_AUTOMATIC);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("booking %s cannot go from \"%s\" to \"%s\"", uuid_text(&booking->id),
+					state_name(booking->state), state_name(to)),
+			 errdetail("Version %d allows: %s.", booking->version, allowed.data),
+			 errhint("%s", edge_hint(booking->state))));
+}
+
 /*
  * Take one hop with all that belongs to it: a message where somebody outside
  * waits for the arrival, and the booking's place in the queue.
@@ -391,8 +391,8 @@ take_hop(BookingRecord *booking, AssignmentState to, const char *metadata, const
 	HistoryRow *hop;
 
 	journal_init(&journal, &booking->id, &booking->restaurant_id);
-	hop = journal_add_hop(&journal, booking->state, to, booking->version + 1, metadata, reason,
-						  actor_id);
+	journal.actor_id = actor_id;
+	hop = journal_add_hop(&journal, booking->state, to, booking->version + 1, metadata, reason);
 	if (state_is_terminal(to))
 		journal_set_message(&journal, hop, metadata);
 	take_walk(booking, &journal, status, NULL);
@@ -431,7 +431,7 @@ assignment_transition(PG_FUNCTION_ARGS)
 	door_open(booking_id, !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2), &booking);
 	from = booking.state;
 	if (!state_edge_is_legal(from, to, EDGE_AUTOMATIC))
-		refuse_edge(&booking, to, EDGE_AUTOMATIC, edge_hint(from));
+		refuse_edge(&booking, to);
 	take_hop(&booking, to, metadata, optional_text(fcinfo, 3), actor_id, NULL);
 	store_leave(&scope);
 	return transition_result(fcinfo, from, to, booking.version);
@@ -452,8 +452,11 @@ assignment_requeue(PG_FUNCTION_ARGS)
 	door_open(booking_id, false, 0, &booking);
 	from = booking.state;
 	if (from != STATE_MANUAL_REVIEW && from != STATE_FAILED)
-		refuse_edge(&booking, STATE_ASSIGNMENT_PENDING, EDGE_AUTOMATIC,
-					"Only a booking in manual review or failed can be requeued.");
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("booking %s cannot be requeued in state \"%s\"", uuid_text(booking_id),
+						state_name(from)),
+				 errhint("Only a booking in state manual_review or failed can be requeued.")));
 	take_hop(&booking, STATE_ASSIGNMENT_PENDING, metadata_of(fcinfo, -1, "requeue"),
 			 optional_text(fcinfo, 1), actor_id, NULL);
 	store_leave(&scope);
@@ -475,9 +478,12 @@ assignment_reopen(PG_FUNCTION_ARGS)
 	door_open(booking_id, false, 0, &booking);
 	from = booking.state;
 	if (from != STATE_CONFIRMED)
-		refuse_edge(&booking, STATE_ASSIGNMENT_PENDING, EDGE_AUTOMATIC,
-					"Only a confirmed booking can be reopened.");
-	if (status_frees_tables(booking.status))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("booking %s cannot be reopened in state \"%s\"", uuid_text(booking_id),
+						state_name(from)),
+				 errhint("Only a booking in state confirmed can be reopened.")));
+	if (status_frees_tables(booking.status) || strcmp(booking.status, "completed") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("booking %s is %s", uuid_text(booking_id), booking.status),
@@ -711,6 +717,22 @@ check_version(const BookingRecord *before, const BookingRecord *after)
 			 errhint("Read the booking again and repeat the update.")));
 }
 
+/* Is this the row of the registered walk?  Asked before anything is read from it. */
+static bool
+is_walking(HeapTuple after, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (!walk.registered)
+		return false;
+	value = tuple_column(after, desc, BOOKING_VERSION, &isnull);
+	if (isnull || DatumGetInt32(value) != walk.to_version)
+		return false;
+	value = tuple_column(after, desc, BOOKING_ID, &isnull);
+	return !isnull && memcmp(DatumGetUUIDP(value), &walk.booking_id, UUID_LEN) == 0;
+}
+
 static bool
 walk_matches(const BookingRecord *before, const BookingRecord *after)
 {
@@ -778,7 +800,7 @@ validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
 																  EDGE_AUTOMATIC) ?
 		implied_state(before, after) : after->state;
 	if (after->state != before->state && after->state != state)
-		refuse_edge(before, after->state, EDGE_AUTOMATIC, edge_hint(before->state));
+		refuse_edge(before, after->state);
 	if (before->state == STATE_CONFIRMED && state == STATE_ASSIGNMENT_PENDING &&
 		!status_is_eligible(status))
 		status = "pending";
@@ -861,8 +883,9 @@ record_update(const BookingRecord *before, const BookingRecord *after)
 		after->state == STATE_ASSIGNMENT_PENDING;
 
 	journal_init(&journal, &after->id, &after->restaurant_id);
+	journal.actor_id = jwt_subject();
 	journal_add_hop(&journal, before->state, after->state, after->version, EXTERNAL_METADATA,
-					external_reason(before, after), jwt_subject());
+					external_reason(before, after));
 	journal_write(&journal);
 	if (freed || reopened)
 		store_delete_assignments(&after->id);
@@ -887,10 +910,10 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 		store_leave(&scope);
 		return PointerGetDatum(NULL);
 	}
+	if (is_walking(trigger->tg_newtuple, desc))
+		return PointerGetDatum(NULL);
 	read_tuple(trigger->tg_trigtuple, desc, &before);
 	read_tuple(trigger->tg_newtuple, desc, &after);
-	if (walk_matches(&before, &after) || after.version == before.version)
-		return PointerGetDatum(NULL);
 	store_enter(&scope);
 	record_update(&before, &after);
 	store_leave(&scope);
@@ -1045,15 +1068,17 @@ assignment_history_record_events(PG_FUNCTION_ARGS)
 
 	if (trigger->tg_newtable == NULL)
 		elog(ERROR, "history_record_events() needs the table of inserted rows");
+	if (journal != NULL && tuplestore_tuple_count(trigger->tg_newtable) == journal->nhops)
+	{
+		journal_add_transition_events(journal, false);
+		return PointerGetDatum(NULL);
+	}
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	tuplestore_rescan(trigger->tg_newtable);
 	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (journal != NULL)
-			record_event(journal, slot);
-		else
-			record_foreign_event(slot);
+		record_foreign_event(slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return PointerGetDatum(NULL);
