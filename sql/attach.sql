@@ -717,24 +717,23 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_missing_indexes(text) IS
 	'Internal to attach(): indexes that the schema lacks';
 
--- attach_search_path(): the session's own search_path, with pg_catalog in front if it is listed further back.
+-- attach_search_path(): the session's own search_path, with pg_catalog in front if it is listed further back, and
+-- pg_temp at the end: where it is not listed it comes first, and a caller's temporary table or type would stand in
+-- for the app's while we act with the owner's rights.
 CREATE FUNCTION assignment_v3.attach_search_path()
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-WITH setting (path) AS (
-	SELECT reset_val FROM pg_settings WHERE name = 'search_path'
-), element AS (
-	SELECT m.n, m.match[1] AS name, lower(m.match[1]) = 'pg_catalog' OR m.match[1] = '"pg_catalog"' AS core
-	FROM setting, regexp_matches(setting.path, '("(?:[^"]|"")*"|[^",\s]+)', 'g') WITH ORDINALITY AS m (match, n)
+WITH element AS (
+	SELECT m.n, m.match[1] AS name, btrim(lower(m.match[1]), '"') AS word
+	FROM pg_settings AS s,
+		regexp_matches(s.reset_val, '("(?:[^"]|"")*"|[^",\s]+)', 'g') WITH ORDINALITY AS m (match, n)
+	WHERE s.name = 'search_path'
 )
-SELECT CASE
-	WHEN EXISTS (SELECT FROM element WHERE core AND n > 1)
-		THEN concat_ws(', ', 'pg_catalog', (SELECT string_agg(name, ', ' ORDER BY n) FROM element WHERE NOT core))
-	ELSE path
-END
-FROM setting;
+SELECT concat_ws(', ', (SELECT 'pg_catalog' WHERE EXISTS (SELECT FROM element WHERE word = 'pg_catalog')),
+	(SELECT string_agg(name, ', ' ORDER BY n) FROM element WHERE word NOT IN ('pg_catalog', 'pg_temp')),
+	'pg_temp');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_search_path() IS
 	'Internal to attach(): the search_path to bind';

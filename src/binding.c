@@ -37,6 +37,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -345,10 +346,15 @@ bind_constraints(Binding *binding, BoundRelation which)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+		RangeVar   *name;
 
 		if (!constraint->condeferrable)
 			continue;
-		binding->deferrable_constraints = true;
+		name = makeRangeVar(pstrdup(binding->app_schema),
+							pstrdup(NameStr(constraint->conname)), -1);
+		binding->deferrable = lappend(binding->deferrable, name);
+		if (constraint->condeferred)
+			binding->deferred = lappend(binding->deferred, name);
 		if (which == BOUND_ASSIGNMENTS &&
 			(constraint->contype == CONSTRAINT_EXCLUSION ||
 			 constraint->contype == CONSTRAINT_UNIQUE ||
@@ -372,7 +378,7 @@ same_binding(const Binding *a, const Binding *b)
 {
 	if (!same_text(a->search_path, b->search_path) || a->owner != b->owner ||
 		a->deferrable_ledger != b->deferrable_ledger ||
-		a->deferrable_constraints != b->deferrable_constraints ||
+		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
 		memcmp(a->own, b->own, sizeof(a->own)) != 0 ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)

@@ -9,6 +9,7 @@
 #define BINDING_H
 
 #include "postgres.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 #define EXTENSION_SCHEMA "assignment_v3"
@@ -85,7 +86,8 @@ typedef struct Binding
 	char	   *search_path;	/* under which the app's triggers run */
 	Oid			owner;			/* of bookings: whose rights the C code uses */
 	bool		deferrable_ledger;	/* assignments can't take ON CONFLICT */
-	bool		deferrable_constraints; /* anything to SET IMMEDIATE */
+	List	   *deferrable;		/* constraints of all bound relations, as RangeVars */
+	List	   *deferred;		/* those among them that are so initially */
 	Oid			relids[BOUND_RELATION_COUNT];
 	char	   *relations[BOUND_RELATION_COUNT];	/* quoted and qualified; NULL
 													 * if absent */

@@ -36,6 +36,7 @@
 #include "flags.h"
 #include "locks.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "transition.h"
 #include "utils/builtins.h"
@@ -610,14 +611,29 @@ is_lost_race(const ErrorData *error)
 	return false;
 }
 
+/* Is somebody waiting for what this transaction has written already? */
+static bool
+others_wait(void)
+{
+	TransactionId xid = GetTopTransactionIdIfAny();
+	LOCKTAG		tag;
+
+	if (!TransactionIdIsValid(xid))
+		return false;
+	SET_LOCKTAG_TRANSACTION(tag, xid);
+	return LockHasWaiters(&tag, ExclusiveLock, false);
+}
+
 /*
  * Wait for no lock as long as the app's deadlock check would take to make it
- * the victim.  The setting ends with the subtransaction.
+ * the victim.  Whoever begins to wait for us from now on looks for a deadlock
+ * after we have given up; if somebody waits already, we wait for nobody.  The
+ * setting ends with the subtransaction.
  */
 static void
 limit_lock_waits(void)
 {
-	int			limit = Max(1, DeadlockTimeout / 2);
+	int			limit = others_wait() ? 1 : Max(1, DeadlockTimeout / 2);
 	char		text[16];
 
 	if (LockTimeout > 0 && LockTimeout <= limit)

@@ -30,7 +30,10 @@
 
 #define TRANSITION_EVENT "booking.assignment_state_transition"
 
-/* The journal whose history rows are being inserted, for the trigger on them. */
+/*
+ * The journal whose history rows are being inserted, for the trigger on them;
+ * the innermost one, where a trigger of the app calls us again.
+ */
 static Journal *being_written = NULL;
 
 void
@@ -232,11 +235,11 @@ journal_rewind(Journal *journal, int nevents)
 static void
 write_history(Journal *journal)
 {
-	Journal    *outer = being_written;
-
+	journal->outer = being_written;
+	journal->nest_level = GetCurrentTransactionNestLevel();
 	being_written = journal;
 	store_insert_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
-	being_written = outer;
+	being_written = journal->outer;
 }
 
 static void
@@ -297,9 +300,10 @@ journal_being_written(void)
 	return being_written;
 }
 
-/* After an error: no history rows are being inserted any more. */
+/* A (sub)transaction has ended: what it was writing is written no more. */
 void
-journal_forget(void)
+journal_forget(int nest_level)
 {
-	being_written = NULL;
+	while (being_written != NULL && being_written->nest_level >= nest_level)
+		being_written = being_written->outer;
 }

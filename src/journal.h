@@ -37,6 +37,8 @@ typedef struct Journal
 	const char *attempt_metadata;
 	char	   *message;		/* payload for the outbox, NULL if none */
 	HistoryRow *message_hop;	/* the arrival it speaks of */
+	struct Journal *outer;		/* being written further up the stack */
+	int			nest_level;		/* of the transaction that writes it */
 } Journal;
 
 /* Writing JSON objects piece by piece. */
@@ -64,6 +66,6 @@ extern void journal_add_transition_events(Journal *journal, bool shadow);
 extern void journal_rewind(Journal *journal, int nevents);
 extern void journal_write(Journal *journal);
 extern Journal *journal_being_written(void);
-extern void journal_forget(void);
+extern void journal_forget(int nest_level);
 
 #endif							/* JOURNAL_H */

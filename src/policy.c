@@ -54,11 +54,11 @@ breaker_state(const Breaker *breaker, TimestampTz now)
 	return now < breaker->open_until ? BREAKER_OPEN : BREAKER_HALF_OPEN;
 }
 
-/* How long an open breaker stays open, in milliseconds rounded up. */
+/* How long an open breaker stays open, in milliseconds. */
 int
 breaker_delay(const Breaker *breaker, TimestampTz now)
 {
-	return (int) ((breaker->open_until - now + 999) / 1000);
+	return (int) Min((breaker->open_until - now) / 1000 + 1, (int64) PG_INT32_MAX);
 }
 
 /* Count a success; returns whether the breaker has changed. */

@@ -48,6 +48,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -126,7 +127,7 @@ typedef struct StatementText
 	" UNION ALL " \
 	"SELECT l.resource_id FROM @allocations@ l " \
 	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
-	"AND l.\"window\" && pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
+	"AND l.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
 
 #define CLAIM_COLUMNS \
 	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
@@ -227,20 +228,21 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
 	[STMT_EXPLAIN] = {
-		"SELECT t.id, t.table_number::text AS number, t.zone_id, t.capacity::int AS capacity, "
-		"t.min_party_size::int AS min_party, "
+		"SELECT t.id, coalesce(t.table_number::text, '') AS number, t.zone_id, "
+		"t.capacity::int AS capacity, t.min_party_size::int AS min_party, "
 		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
 		"t.mobility::text = 'movable' AS movable, v.verdict, "
 		"CASE v.verdict "
-		"WHEN 'taken' THEN 'by booking ' || coalesce(a.booking_id, l.booking_id) || "
-		"' until ' || coalesce(a.end_at, l.until) "
-		"WHEN 'held' THEN 'until ' || h.until "
-		"WHEN 'blocked' THEN 'until ' || coalesce(k.until, l.until) || coalesce(': ' || k.reason, '') "
-		"WHEN 'assigned' THEN 'seats this booking until ' || o.end_at "
-		"WHEN 'too large' THEN 'for parties from ' || t.min_party_size "
-		"WHEN 'too small' THEN 'seats ' || least(t.capacity, t.max_party_size) || "
-		"CASE WHEN t.mobility::text = 'movable' THEN ', may be merged' ELSE ', fixed' END "
-		"WHEN 'free' THEN 'seats ' || t.capacity END AS detail "
+		"WHEN 'taken' THEN pg_catalog.concat('by booking ', coalesce(a.booking_id, l.booking_id), "
+		"' until ', coalesce(a.end_at, l.until)) "
+		"WHEN 'held' THEN pg_catalog.concat('until ', h.until) "
+		"WHEN 'blocked' THEN pg_catalog.concat('until ', coalesce(k.until, l.until), "
+		"CASE WHEN k.reason IS NOT NULL THEN ': ' END, k.reason) "
+		"WHEN 'assigned' THEN pg_catalog.concat('seats this booking until ', o.end_at) "
+		"WHEN 'too large' THEN pg_catalog.concat('for parties from ', t.min_party_size) "
+		"WHEN 'too small' THEN pg_catalog.concat('seats ', least(t.capacity, t.max_party_size), "
+		"CASE WHEN t.mobility::text = 'movable' THEN ', may be merged' ELSE ', fixed' END) "
+		"WHEN 'free' THEN pg_catalog.concat('seats ', t.capacity) END AS detail "
 		"FROM @tables@ t "
 		"LEFT JOIN LATERAL (SELECT x.booking_id, x.end_at FROM @assignments@ x "
 		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 AND x.booking_id <> $4 "
@@ -268,9 +270,11 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE t.restaurant_id = $1 ORDER BY t.table_number::text, t.id",
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT4OID}
 	},
+	/* nothing if somebody else has seated the booking since it was read */
 	[STMT_INSERT_ASSIGNMENTS] = {
 		"INSERT INTO @assignments@ (booking_id, table_id, start_at, end_at, assigned_at) "
-		"SELECT $1, p.id, $2, $3, $4 FROM pg_catalog.unnest($5) AS p (id) @on_conflict@",
+		"SELECT $1, p.id, $2, $3, $4 FROM pg_catalog.unnest($5) AS p (id) "
+		"WHERE NOT EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @on_conflict@",
 		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	[STMT_INSERT_LEDGER] = {
@@ -407,12 +411,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_PURGE_EVENTS] = {
 		"DELETE FROM @events@ AS e WHERE e.created_at < $1 "
-		"AND e.source IN ('assignment.state_machine', 'assignment.coordinator')",
+		"AND e.source::text IN ('assignment.state_machine', 'assignment.coordinator')",
 		1, {TIMESTAMPTZOID}
 	},
 	[STMT_PURGE_MESSAGES] = {
 		"DELETE FROM @outbox@ AS o WHERE o.created_at < $1 AND o.status::text = 'done' "
-		"AND o.event_type LIKE 'booking.assignment\\_state.%'",
+		"AND o.event_type::text LIKE 'booking.assignment\\_state.%'",
 		1, {TIMESTAMPTZOID}
 	},
 	[STMT_INSERT_PURGE] = {
@@ -427,7 +431,7 @@ typedef struct KeptPlan
 {
 	SPIPlanPtr	plan;
 	uint64		generation;		/* of the binding it was made for */
-	bool		planned;
+	int			planned_as;		/* generation of the generic plan, 0 if none */
 } KeptPlan;
 
 static KeptPlan kept_plans[STATEMENT_COUNT];
@@ -469,7 +473,7 @@ static const struct
 	{"in_ledger",
 		"SELECT y.booking_id, pg_catalog.upper(y.\"window\") AS until FROM @allocations@ y "
 		"WHERE y.resource_id = t.id AND y.resource_type::text = 'table' AND NOT y.shadow "
-		"AND y.\"window\" && pg_catalog.tstzrange($2, $3) AND y.booking_id IS DISTINCT FROM $4 "
+		"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND y.booking_id IS DISTINCT FROM $4 "
 		"ORDER BY y.booking_id LIMIT 1",
 	"SELECT NULL::uuid AS booking_id, NULL::timestamptz AS until"},
 	{"or_in_ledger",
@@ -479,7 +483,7 @@ static const struct
 	{"and_in_ledger",
 		"UNION SELECT y.booking_id FROM @allocations@ y WHERE y.resource_id = $1 "
 		"AND y.resource_type::text = 'table' AND NOT y.shadow AND y.booking_id IS NOT NULL "
-		"AND y.\"window\" && pg_catalog.tstzrange($2, $3)",
+		"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3)",
 	""},
 	{"block_target",
 		"@allocations@ AS k (resource_type, resource_id, restaurant_id, booking_id, "
@@ -610,23 +614,37 @@ prepare(Statement statement, const Binding *binding)
 		elog(ERROR, "SPI_keepplan failed");
 	kept->plan = plan;
 	kept->generation = binding->generation;
-	kept->planned = false;
+	kept->planned_as = 0;
 	pfree(sql.data);
 }
 
-/* The kept plan of a statement, made if it is missing or no longer valid. */
+static int
+plan_generation(SPIPlanPtr plan)
+{
+	return ((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->generation;
+}
+
+/*
+ * The kept plan of a statement, made if it is missing or no longer valid.
+ * Invalidations are taken in first, lest the plan be made anew by whoever
+ * executes it, under settings of the session; where that has happened all the
+ * same, the generation tells, and the statement is prepared again.
+ */
 static SPIPlanPtr
 statement_plan(Statement statement)
 {
-	const Binding *binding = binding_get();
+	const Binding *binding;
 	KeptPlan   *kept = &kept_plans[statement];
 
-	if (kept->plan == NULL || kept->generation != binding->generation)
+	AcceptInvalidationMessages();
+	binding = binding_get();
+	if (kept->plan == NULL || kept->generation != binding->generation ||
+		(kept->planned_as != 0 && kept->planned_as != plan_generation(kept->plan)))
 		prepare(statement, binding);
-	if (!kept->planned || !SPI_plan_is_valid(kept->plan))
+	if (kept->planned_as == 0 || !SPI_plan_is_valid(kept->plan))
 	{
 		make_generic_plan(kept->plan);
-		kept->planned = true;
+		kept->planned_as = plan_generation(kept->plan);
 	}
 	return kept->plan;
 }
@@ -673,7 +691,8 @@ store_enter(StoreScope *scope)
 	MemoryContextSwitchTo(caller);
 	GetUserIdAndSecContext(&scope->caller, &scope->security_context);
 	SetUserIdAndSecContext(binding->owner,
-						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
+						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
 	scope->guc_level = 0;
 	if (strcmp(namespace_search_path, binding->search_path) != 0)
 	{
@@ -912,6 +931,8 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->has_start = time_column(0, "start_at", &booking->start_at);
 	booking->has_end = time_column(0, "end_at", &booking->end_at);
 	booking->status = text_column(0, "status", context);
+	if (booking->status == NULL)
+		booking->status = "";
 	booking->version = int_column(0, "version", 1);
 	booking->strategy = text_column(0, "strategy", context);
 	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
@@ -1146,9 +1167,25 @@ store_read_edges(Floor *floor)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Is this text a uuid in its usual form, which uuid_in() takes without an error? */
+bool
+text_is_uuid(const char *text)
+{
+	if (strlen(text) != 36)
+		return false;
+	for (int i = 0; i < 36; i++)
+	{
+		bool		dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Turn the table_ids of an attempt's metadata, a JSON array of uuids, into
- * indexes of a floor; false if it names a table that is not there any more.
+ * indexes of a floor; false if it names something that is no table there.
  */
 static bool
 parse_table_ids(const Floor *floor, const char *json, PlannerRecord *record)
@@ -1164,6 +1201,8 @@ parse_table_ids(const Floor *floor, const char *json, PlannerRecord *record)
 		if (end == NULL || record->ntables == PLANNER_MAX_TABLES)
 			return false;
 		word = pnstrdup(p + 1, end - p - 1);
+		if (!text_is_uuid(word))
+			return false;
 		id = DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(word)));
 		table = find_table(floor, id);
 		if (table < 0)
@@ -1671,18 +1710,29 @@ store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts)
 	execute(STMT_INSERT_PURGE, record, NULL, false, SPI_OK_INSERT);
 }
 
+static void
+set_constraints(List *names, bool deferred)
+{
+	ConstraintsSetStmt *stmt;
+
+	if (names == NIL)
+		return;
+	stmt = makeNode(ConstraintsSetStmt);
+	stmt->constraints = names;
+	stmt->deferred = deferred;
+	AfterTriggerSetState(stmt);
+}
+
 /*
- * Check every deferred constraint now, so that a failure belongs to the
- * decision that caused it and not to the caller's commit.
+ * Check the deferred constraints of the bound relations now, so that a failure
+ * belongs to the decision that caused it and not to the caller's commit.  For
+ * the rest of the transaction they are as they were declared.
  */
 void
 store_check_constraints(void)
 {
-	ConstraintsSetStmt *stmt;
+	const Binding *binding = binding_get();
 
-	if (!binding_get()->deferrable_constraints)
-		return;
-	stmt = makeNode(ConstraintsSetStmt);
-	stmt->deferred = false;
-	AfterTriggerSetState(stmt);
+	set_constraints(binding->deferrable, false);
+	set_constraints(binding->deferred, true);
 }

@@ -37,7 +37,7 @@ typedef struct BookingRecord
 	bool		has_end;
 	TimestampTz start_at;
 	TimestampTz end_at;
-	char	   *status;
+	const char *status;			/* never NULL, empty for null */
 	AssignmentState state;
 	int			version;
 	char	   *strategy;		/* NULL if none */
@@ -138,6 +138,8 @@ typedef struct PurgeCounts
 	int64		events;
 	int64		messages;
 } PurgeCounts;
+
+extern bool text_is_uuid(const char *text);
 
 extern void store_enter(StoreScope *scope);
 extern void store_leave(StoreScope *scope);

@@ -14,8 +14,9 @@
  * walk (booking, states and versions at both ends) in backend memory, write
  * the trail through a journal, and then update the booking once: the BEFORE
  * trigger accepts the jump only if it matches the walk exactly, and the AFTER
- * trigger leaves it to the journal.  An aborted transaction or subtransaction
- * forgets the walk.
+ * trigger leaves it to the journal.  Walks nest, since a trigger of the app may
+ * call us again; an aborted subtransaction forgets those that it was taking,
+ * and not the ones around it.
  *
  * History is append-only: rows go only with their booking, by a foreign key,
  * or through purge(), which opens the door for its own statement.
@@ -63,7 +64,8 @@ PG_FUNCTION_INFO_V1(assignment_history_record_events);
 
 typedef struct Walk
 {
-	bool		registered;
+	struct Walk *outer;			/* registered further up the stack */
+	int			nest_level;		/* of the transaction that takes it */
 	pg_uuid_t	booking_id;
 	AssignmentState from;
 	AssignmentState to;
@@ -71,22 +73,28 @@ typedef struct Walk
 	int			to_version;
 } Walk;
 
-static Walk walk;
+/*
+ * The walks being taken, the innermost first: a trigger of the app may call us
+ * again for another booking.
+ */
+static Walk *walks = NULL;
 
 /* purge() is deleting history */
 static bool purging = false;
 
+/* A (sub)transaction has ended: its walks are not taken any more. */
 static void
-forget(void)
+forget(int nest_level)
 {
-	walk.registered = false;
-	journal_forget();
+	while (walks != NULL && walks->nest_level >= nest_level)
+		walks = walks->outer;
+	journal_forget(nest_level);
 }
 
 static void
 transaction_ended(XactEvent event, void *arg)
 {
-	forget();
+	forget(0);
 }
 
 static void
@@ -94,7 +102,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 					 void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget();
+		forget(GetCurrentTransactionNestLevel());
 }
 
 void
@@ -181,23 +189,6 @@ claims_scalar(void *state, char *token, JsonTokenType type)
 	COMPAT_JSON_ACTION_DONE;
 }
 
-/* Is this text a uuid as uuid_in() would take it, in its usual form? */
-static bool
-looks_like_uuid(const char *text)
-{
-	int			digits = 0;
-
-	for (const char *p = text; *p != '\0'; p++)
-	{
-		if (isxdigit((unsigned char) *p))
-			digits++;
-		else if (*p != '-')
-			return false;
-	}
-	return digits == 32 && strlen(text) == 36 && text[8] == '-' && text[13] == '-' &&
-		text[18] == '-' && text[23] == '-';
-}
-
 /*
  * The person behind the request: the subject of the JWT whose claims
  * PostgREST has set, where there is one and it is a uuid.  Claims of any
@@ -219,7 +210,7 @@ jwt_subject(void)
 	actions.object_field_start = claims_field;
 	actions.scalar = claims_scalar;
 	if (pg_parse_json(parse.lex, &actions) != JSON_SUCCESS ||
-		parse.subject == NULL || !looks_like_uuid(parse.subject))
+		parse.subject == NULL || !text_is_uuid(parse.subject))
 		return NULL;
 	return DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(parse.subject)));
 }
@@ -263,16 +254,21 @@ take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 {
 	const HistoryRow *last = &journal->hops[journal->nhops - 1];
 
+	Walk		walk = {
+		.outer = walks,
+		.nest_level = GetCurrentTransactionNestLevel(),
+		.booking_id = booking->id,
+		.from = booking->state,
+		.from_version = booking->version,
+		.to = last->to,
+		.to_version = last->version,
+	};
+
 	journal_write(journal);
-	walk.booking_id = booking->id;
-	walk.from = booking->state;
-	walk.from_version = booking->version;
-	walk.to = last->to;
-	walk.to_version = last->version;
-	walk.registered = true;
+	walks = &walk;
 	store_update_booking(&booking->id, booking->version, last->to, last->version, status,
 						 strategy);
-	walk.registered = false;
+	walks = walk.outer;
 }
 
 /*
@@ -717,29 +713,36 @@ check_version(const BookingRecord *before, const BookingRecord *after)
 			 errhint("Read the booking again and repeat the update.")));
 }
 
-/* Is this the row of the registered walk?  Asked before anything is read from it. */
-static bool
-is_walking(HeapTuple after, TupleDesc desc)
+/* The walk that this row of bookings belongs to; asked before anything is read from it. */
+static const Walk *
+find_walk(HeapTuple after, TupleDesc desc)
 {
-	bool		isnull;
-	Datum		value;
+	bool		null_id;
+	bool		null_version;
+	Datum		id;
+	Datum		version;
 
-	if (!walk.registered)
-		return false;
-	value = tuple_column(after, desc, BOOKING_VERSION, &isnull);
-	if (isnull || DatumGetInt32(value) != walk.to_version)
-		return false;
-	value = tuple_column(after, desc, BOOKING_ID, &isnull);
-	return !isnull && memcmp(DatumGetUUIDP(value), &walk.booking_id, UUID_LEN) == 0;
+	if (walks == NULL)
+		return NULL;
+	id = tuple_column(after, desc, BOOKING_ID, &null_id);
+	version = tuple_column(after, desc, BOOKING_VERSION, &null_version);
+	if (null_id || null_version)
+		return NULL;
+	for (const Walk *walk = walks; walk != NULL; walk = walk->outer)
+	{
+		if (walk->to_version == DatumGetInt32(version) &&
+			memcmp(&walk->booking_id, DatumGetUUIDP(id), UUID_LEN) == 0)
+			return walk;
+	}
+	return NULL;
 }
 
 static bool
-walk_matches(const BookingRecord *before, const BookingRecord *after)
+walk_matches(const Walk *walk, const BookingRecord *before, const BookingRecord *after)
 {
-	return walk.registered &&
-		memcmp(&walk.booking_id, &after->id, UUID_LEN) == 0 &&
-		walk.from == before->state && walk.from_version == before->version &&
-		walk.to == after->state && walk.to_version == after->version;
+	return walk != NULL &&
+		walk->from == before->state && walk->from_version == before->version &&
+		walk->to == after->state;
 }
 
 /* Put state, version and status into a row of bookings. */
@@ -790,7 +793,7 @@ validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
 	AssignmentState state;
 	const char *status = after->status;
 
-	if (walk_matches(before, after))
+	if (walk_matches(find_walk(tuple, desc), before, after))
 		return tuple;
 	if (after->state == before->state && !facts_differ(before, after))
 		return modify_tuple(tuple, desc, before->state, before->version, status);
@@ -910,7 +913,7 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 		store_leave(&scope);
 		return PointerGetDatum(NULL);
 	}
-	if (is_walking(trigger->tg_newtuple, desc))
+	if (find_walk(trigger->tg_newtuple, desc) != NULL)
 		return PointerGetDatum(NULL);
 	read_tuple(trigger->tg_trigtuple, desc, &before);
 	read_tuple(trigger->tg_newtuple, desc, &after);
