@@ -1074,11 +1074,19 @@ DECLARE
 	foreign_tables text;
 	owners text[];
 BEGIN
-	SELECT string_agg(format('Table %s is owned by %I.', r.qualified, pg_get_userbyid(r.owner)), E'\n' ORDER BY r.ordinal),
+	SELECT string_agg(format('%s is owned by %I.', r.thing, pg_get_userbyid(r.owner)), E'\n' ORDER BY r.ordinal),
 		array_agg(DISTINCT quote_ident(pg_get_userbyid(r.owner)))
 	INTO foreign_tables, owners
-	FROM assignment_v3.attach_relations(app_schema) AS r
-	WHERE r.oid IS NOT NULL AND pg_get_userbyid(r.owner) <> CURRENT_USER;
+	FROM (
+		SELECT o.ordinal, 'Table ' || o.qualified AS thing, o.owner
+		FROM assignment_v3.attach_relations(app_schema) AS o WHERE o.oid IS NOT NULL
+		UNION ALL
+		-- whose owner could have our reading of it run a cast of his own
+		SELECT 0, 'Type ' || format_type(t.oid, NULL), t.typowner
+		FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
+		WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state'
+	) AS r
+	WHERE pg_get_userbyid(r.owner) <> CURRENT_USER;
 	IF foreign_tables IS NOT NULL THEN
 		RAISE EXCEPTION 'must be owner of the tables in schema "%"', app_schema
 			USING ERRCODE = 'insufficient_privilege', DETAIL = foreign_tables,

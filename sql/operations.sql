@@ -176,7 +176,7 @@ BEGIN
 		INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at, enqueued_at)
 		SELECT b.id, b.restaurant_id, $2, $2
 		FROM @app@.bookings AS b
-		WHERE b.created_at >= $1 AND b.start_at IS NOT NULL AND b.end_at > $2
+		WHERE (b.created_at >= $1 OR b.updated_at >= $1) AND (b.end_at > $2) IS NOT FALSE
 			AND b.status::text IN ('pending', 'pending_allocation')
 			AND b.assignment_state::text NOT IN ('confirmed', 'failed', 'manual_review')
 			AND b.restaurant_id IN (SELECT o.id FROM open_restaurants AS o)

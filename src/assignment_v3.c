@@ -10,6 +10,7 @@
 #include "binding.h"
 #include "flags.h"
 #include "fmgr.h"
+#include "store.h"
 #include "transition.h"
 #include "utils/builtins.h"
 
@@ -24,6 +25,7 @@ _PG_init(void)
 {
 	FlagsInit();
 	BindingInit();
+	StoreInit();
 	TransitionInit();
 }
 

@@ -131,9 +131,26 @@ relation_invalidated(Datum arg, Oid relid)
 	}
 }
 
+/* A type or the schema may have got another name. */
+static void
+name_invalidated(Datum arg, int cache, uint32 hash)
+{
+	if (suspect || current == NULL)
+		return;
+	if (hash == 0 || rebuilding || hash == current->schema_hash)
+		suspect = true;
+	for (int i = 0; i < BOUND_TYPE_COUNT; i++)
+	{
+		if (hash == current->type_hashes[i])
+			suspect = true;
+	}
+}
+
 void
 BindingInit(void)
 {
+	CacheRegisterSyscacheCallback(TYPEOID, name_invalidated, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, name_invalidated, (Datum) 0);
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
 }
 
@@ -199,6 +216,7 @@ bind_relations(Binding *binding)
 {
 	Oid			schema = get_namespace_oid(binding->app_schema, true);
 
+	binding->schema_hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema));
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 	{
 		Oid			relid = OidIsValid(schema) ?
@@ -251,11 +269,13 @@ bind_columns(Binding *binding)
 		BoundRelation relation = typed_columns[i].relation;
 		AttrNumber	attnum = get_attnum(binding->relids[relation],
 										typed_columns[i].column);
+		Oid			type;
 
 		if (attnum == InvalidAttrNumber)
 			report_bad_column(relation_names[relation], typed_columns[i].column);
-		binding->types[i] = format_type_be_qualified(get_atttype(binding->relids[relation],
-																 attnum));
+		type = get_atttype(binding->relids[relation], attnum);
+		binding->types[i] = format_type_be_qualified(type);
+		binding->type_hashes[i] = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
 	}
 	for (int i = 0; i < BOOKING_COLUMN_COUNT; i++)
 	{
@@ -284,7 +304,7 @@ find_key_index(Relation relation, AttrNumber key)
 		Form_pg_index form = index->rd_index;
 
 		if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 &&
-			form->indkey.values[0] == key)
+			form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL)
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}

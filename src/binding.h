@@ -92,6 +92,8 @@ typedef struct Binding
 	char	   *relations[BOUND_RELATION_COUNT];	/* quoted and qualified; NULL
 													 * if absent */
 	char	   *types[BOUND_TYPE_COUNT];
+	uint32		type_hashes[BOUND_TYPE_COUNT];	/* in the system cache */
+	uint32		schema_hash;
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
 	OwnTableBinding own[OWN_TABLE_COUNT];
 } Binding;

@@ -280,6 +280,8 @@ settle_by_booking(Decision *decision)
 
 	if (!booking->found)
 		return settle_noop(decision, REASON_BOOKING_NOT_FOUND);
+	if (!booking->has_restaurant)
+		return settle_noop(decision, REASON_NOT_ELIGIBLE);
 	if (status_frees_tables(booking->status))
 		return settle_noop(decision, REASON_NOT_ELIGIBLE);
 	if (booking->state == STATE_CONFIRMED && decision->mode == MODE_ACTIVE)
@@ -291,24 +293,6 @@ settle_by_booking(Decision *decision)
 	if (booking_has_window(booking) && booking->end_at <= decision->started_at)
 		return settle_noop(decision, REASON_PAST);
 	return false;
-}
-
-static bool
-settle_by_breaker(Decision *decision)
-{
-	const Breaker *breaker = &decision->booking.breaker;
-	StringInfoData json;
-	int			delay_ms;
-
-	if (decision->mode != MODE_ACTIVE ||
-		breaker_state(breaker, decision->started_at) != BREAKER_OPEN)
-		return false;
-	delay_ms = breaker_delay(breaker, decision->started_at);
-	event_begin(decision, &json);
-	json_text(&json, "circuit_status", "open");
-	json_number(&json, "delay_ms", delay_ms);
-	event_end(decision, &json, "coordinator.circuit_open", "warning");
-	return settle(decision, OUTCOME_RETRY, REASON_CIRCUIT_OPEN, delay_ms);
 }
 
 /*
@@ -717,6 +701,26 @@ forget_plan(Decision *decision)
 {
 	decision->ntables = 0;
 	decision->strategy = NULL;
+	if (!decision->failed)
+		decision->attempt = 0;
+}
+
+/*
+ * Send the booking to manual review, in a try of its own; false if that
+ * could not be written either.
+ */
+static bool
+review_instead(Decision *decision, Reason reason)
+{
+	int			nevents = list_length(decision->journal.events);
+	ErrorData  *error;
+
+	set_outcome(decision, OUTCOME_MANUAL_REVIEW, reason);
+	decision->delay_ms = 0;
+	decision->written = in_subtransaction(decision, try_to_review, false, &error) == TRY_KEPT;
+	if (!decision->written)
+		journal_rewind(&decision->journal, nevents);
+	return decision->written;
 }
 
 /*
@@ -727,9 +731,6 @@ forget_plan(Decision *decision)
 static void
 record_error(Decision *decision, const ErrorData *error)
 {
-	ErrorData  *second;
-	int			nevents;
-
 	tell_error(decision, error);
 	decision->failed = true;
 	set_failed_attempt(decision, REASON_ERROR);
@@ -739,20 +740,42 @@ record_error(Decision *decision, const ErrorData *error)
 		return;
 	}
 	note_attempt(decision);
-	nevents = list_length(decision->journal.events);
 	if (decision->outcome == OUTCOME_MANUAL_REVIEW)
 	{
-		if (in_subtransaction(decision, try_to_review, false, &second) == TRY_KEPT)
-		{
-			decision->written = true;
+		if (review_instead(decision, decision->reason))
 			return;
-		}
-		journal_rewind(&decision->journal, nevents);
 		note_attempt(decision);
 		set_outcome(decision, OUTCOME_RETRY, REASON_ERROR);
 		decision->delay_ms = flags_retry_policy().max_ms;
 	}
 	tell_outcome(decision);
+}
+
+/*
+ * An open breaker: come again when it has cooled down, or manual review if
+ * that would be too late.
+ */
+static bool
+settle_by_breaker(Decision *decision)
+{
+	const Breaker *breaker = &decision->booking.breaker;
+	RetryPolicy policy = flags_retry_policy();
+	StringInfoData json;
+	int			delay_ms;
+
+	if (decision->mode != MODE_ACTIVE ||
+		breaker_state(breaker, decision->started_at) != BREAKER_OPEN)
+		return false;
+	delay_ms = breaker_delay(breaker, decision->started_at);
+	event_begin(decision, &json);
+	json_text(&json, "circuit_status", "open");
+	json_number(&json, "delay_ms", delay_ms);
+	event_end(decision, &json, "coordinator.circuit_open", "warning");
+	if (decision->booking.has_start &&
+		policy_is_cut_off(&policy, decision->started_at, delay_ms, decision->booking.start_at) &&
+		review_instead(decision, REASON_CUTOFF))
+		return true;
+	return settle(decision, OUTCOME_RETRY, REASON_CIRCUIT_OPEN, delay_ms);
 }
 
 /* All tries were lost: to a change of the booking, or to locks. */
@@ -770,6 +793,7 @@ seat(Decision *decision)
 {
 	int			nevents = list_length(decision->journal.events);
 	int			version = decision->booking.version;
+	pg_uuid_t	restaurant_id;
 
 	for (int i = 0; i < MAX_TRIES; i++)
 	{
@@ -794,10 +818,12 @@ seat(Decision *decision)
 		forget_plan(decision);
 		if (result == TRY_FAILED)
 			return;
+		restaurant_id = decision->booking.restaurant_id;
 		store_load_booking(&decision->booking_id, &decision->booking);
 		if (settle_by_booking(decision))
 			return;
-		if (decision->yielded)
+		if (decision->yielded ||
+			memcmp(&restaurant_id, &decision->booking.restaurant_id, UUID_LEN) != 0)
 			break;
 	}
 	settle_lost(decision, version);
@@ -846,7 +872,7 @@ keep_queue(Decision *decision)
 		return;
 	}
 	if (!contention && (decision->claimed || (active && decision->booking.queued)))
-		store_queue_delete(&decision->booking_id, decision->claimed);
+		store_queue_delete(&decision->booking, decision->claimed);
 }
 
 static TryResult
@@ -874,8 +900,13 @@ keep_breaker(Decision *decision)
 
 	if (decision->mode != MODE_ACTIVE || !(decision->failed || decision->written))
 		return;
-	if (decision->failed || breaker_succeed(&copy, &policy, GetCurrentTimestamp()))
-		(void) in_yielding_subtransaction(decision, count_in_breaker);
+	if (!decision->failed && !breaker_succeed(&copy, &policy, GetCurrentTimestamp()))
+		return;
+	if (in_yielding_subtransaction(decision, count_in_breaker) == TRY_LOST)
+		ereport(LOG,
+				(errmsg("[assignment.coordinator] the breaker of restaurant %s is locked: booking %s is not counted",
+						uuid_text(&decision->booking.restaurant_id),
+						uuid_text(&decision->booking_id))));
 }
 
 /* What the caller of a rehearsal is told: nothing has happened. */
@@ -917,8 +948,12 @@ begin_decision(Decision *decision)
 
 	decision->locked = lock_booking(&decision->booking_id);
 	store_load_booking(&decision->booking_id, booking);
+	if (decision->slot > 0 && memcmp(&decision->slot_restaurant_id, &booking->restaurant_id,
+									 UUID_LEN) != 0)
+		decision->slot = 0;
 	decision->mode = flags_mode(&booking->rollout,
-								booking->found ? &booking->restaurant_id : NULL, &mode_reason);
+								booking->has_restaurant ? &booking->restaurant_id : NULL,
+								&mode_reason);
 	if (decision->mode == MODE_DISABLED)
 	{
 		if (decision->locked)
@@ -928,7 +963,7 @@ begin_decision(Decision *decision)
 	}
 	require_writable();
 	journal_init(&decision->journal, &decision->booking_id,
-				 booking->found ? &booking->restaurant_id : NULL);
+				 booking->has_restaurant ? &booking->restaurant_id : NULL);
 	tell(decision, "coordinator.start", "info");
 	return true;
 }

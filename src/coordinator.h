@@ -53,6 +53,7 @@ typedef struct Decision
 	const char *trigger;
 	bool		claimed;		/* from the queue, whose row is locked */
 	int			slot;			/* 0 until one is taken */
+	pg_uuid_t	slot_restaurant_id; /* whose slot was taken beforehand */
 
 	/* what is known */
 	MemoryContext context;

@@ -207,6 +207,17 @@ count_decision(Counts *counts, const Decision *decision)
 		counts->by_outcome[outcome]++;
 }
 
+/* A booking that has moved to a disabled restaurant has no place in the queue. */
+static void
+drop_claim(const Decision *decision)
+{
+	StoreScope	scope;
+
+	store_enter(&scope);
+	store_queue_delete(&decision->booking, true);
+	store_leave(&scope);
+}
+
 /*
  * Claim the next due booking and decide on it, in the current transaction.
  * The slot is taken before the decision, so that a full restaurant costs no
@@ -239,10 +250,16 @@ offer_next(Drain *drain, Decision *decision)
 		pass_over(drain, &claimed.restaurant_id);
 		return OFFER_PASSED;
 	}
+	decision->slot_restaurant_id = claimed.restaurant_id;
 	decision->booking_id = claimed.booking_id;
 	decision->trigger = drain->trigger;
 	decision->claimed = true;
 	decide(decision);
+	if (decision->reason == REASON_PIPELINE_DISABLED)
+	{
+		drop_claim(decision);
+		return OFFER_PASSED;
+	}
 	count_decision(&drain->counts, decision);
 	return OFFER_DECIDED;
 }

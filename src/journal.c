@@ -31,10 +31,19 @@
 #define TRANSITION_EVENT "booking.assignment_state_transition"
 
 /*
- * The journal whose history rows are being inserted, for the trigger on them;
- * the innermost one, where a trigger of the app calls us again.
+ * The journals whose history rows are being inserted, for the trigger on them;
+ * the innermost first, where a trigger of the app calls us again.  They live
+ * in TopTransactionContext, because an error leaves the stack before it ends
+ * the subtransaction.
  */
-static Journal *being_written = NULL;
+typedef struct BeingWritten
+{
+	Journal    *journal;
+	struct BeingWritten *outer;
+	int			nest_level;		/* of the transaction that writes */
+} BeingWritten;
+
+static BeingWritten *being_written = NULL;
 
 void
 json_begin(StringInfo json)
@@ -235,11 +244,15 @@ journal_rewind(Journal *journal, int nevents)
 static void
 write_history(Journal *journal)
 {
-	journal->outer = being_written;
-	journal->nest_level = GetCurrentTransactionNestLevel();
-	being_written = journal;
+	BeingWritten *entry = MemoryContextAlloc(TopTransactionContext, sizeof(BeingWritten));
+
+	entry->journal = journal;
+	entry->outer = being_written;
+	entry->nest_level = GetCurrentTransactionNestLevel();
+	being_written = entry;
 	store_insert_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
-	being_written = journal->outer;
+	being_written = entry->outer;
+	pfree(entry);
 }
 
 static void
@@ -297,7 +310,7 @@ journal_write(Journal *journal)
 Journal *
 journal_being_written(void)
 {
-	return being_written;
+	return being_written != NULL ? being_written->journal : NULL;
 }
 
 /* A (sub)transaction has ended: what it was writing is written no more. */

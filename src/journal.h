@@ -37,8 +37,6 @@ typedef struct Journal
 	const char *attempt_metadata;
 	char	   *message;		/* payload for the outbox, NULL if none */
 	HistoryRow *message_hop;	/* the arrival it speaks of */
-	struct Journal *outer;		/* being written further up the stack */
-	int			nest_level;		/* of the transaction that writes it */
 } Journal;
 
 /* Writing JSON objects piece by piece. */

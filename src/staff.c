@@ -298,7 +298,7 @@ assign_tables(BookingRecord *booking, const TableSet *set, bool force, const cha
 	hop = journal_add_hop(&journal, STATE_ASSIGNED, STATE_CONFIRMED, ++version, metadata, reason);
 	journal_set_message(&journal, hop, metadata);
 	take_walk(booking, &journal, seated ? NULL : "confirmed", "manual");
-	store_queue_delete(&booking->id, false);
+	store_queue_delete(booking, false);
 	store_check_constraints();
 }
 
@@ -438,6 +438,7 @@ block_table(ReturnSetInfo *rsinfo, const pg_uuid_t *table_id, const Block *block
 			ereport(ERROR,
 					(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
 					 errmsg("table %s does not exist", uuid_text(table_id))));
+		store_check_constraints();
 	}
 	PG_CATCH();
 	{

@@ -155,8 +155,9 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_LOAD_PAST] = {
 		"SELECT (SELECT pg_catalog.count(*) FROM @attempts@ a WHERE a.booking_id = $1 "
 		"AND a.result::text = 'failure' "
-		"AND CASE WHEN pg_catalog.jsonb_typeof(a.metadata -> 'version') = 'number' "
-		"THEN (a.metadata ->> 'version')::numeric >= start.version ELSE false END)::int AS attempts, "
+		"AND CASE WHEN pg_catalog.jsonb_typeof(a.metadata OPERATOR(pg_catalog.->) 'version'::text) = 'number' "
+		"THEN (a.metadata OPERATOR(pg_catalog.->>) 'version'::text)::numeric >= start.version::numeric "
+		"ELSE false END)::int AS attempts, "
 		"EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 "
 		"AND h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed') AS was_confirmed "
 		"FROM (SELECT coalesce(pg_catalog.max(h.version), 0) AS version FROM @history@ h "
@@ -218,13 +219,13 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_READ_RECORDS] = {
 		"SELECT s.tables, pg_catalog.count(*)::int AS tries, "
 		"(pg_catalog.count(*) FILTER (WHERE s.kept))::int AS successes FROM ("
-		"SELECT a.metadata ->> 'table_ids' AS tables, "
+		"SELECT a.metadata OPERATOR(pg_catalog.->>) 'table_ids'::text AS tables, "
 		"a.result::text = 'success' AND b.status NOT IN ('cancelled', 'no_show') AS kept "
 		"FROM (SELECT n.id, n.status::text AS status FROM @bookings@ n "
 		"WHERE n.restaurant_id = $1 AND n.start_at < $3 + '90 days'::interval "
 		"AND n.party_size = $2 ORDER BY n.start_at DESC LIMIT 200) b "
 		"JOIN @attempts@ a ON a.booking_id = b.id "
-		"WHERE a.metadata ->> 'table_ids' IS NOT NULL) s GROUP BY s.tables",
+		"WHERE a.metadata OPERATOR(pg_catalog.->>) 'table_ids'::text IS NOT NULL) s GROUP BY s.tables",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
 	[STMT_EXPLAIN] = {
@@ -362,8 +363,8 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_QUEUE_DELETE_FREE] = {
 		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = "
 		"(SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = $1 "
-		"FOR UPDATE SKIP LOCKED)",
-		1, {UUIDOID}
+		"AND ($2 IS NULL OR f.due_at = $2) FOR UPDATE SKIP LOCKED)",
+		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	[STMT_QUEUE_CLAIM] = {
 		CLAIM_COLUMNS CLAIM_ORDER,
@@ -381,8 +382,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_BREAKER_PUT] = {
 		"UPDATE assignment_v3.breakers AS c SET consecutive_errors = $2, half_open_successes = $3, "
-		"opened_at = CASE WHEN $4 IS NULL THEN NULL WHEN c.open_until IS DISTINCT FROM $4 THEN $5 "
-		"ELSE c.opened_at END, open_until = $4, updated_at = $5 WHERE c.restaurant_id = $1",
+		"opened_at = CASE WHEN $4 IS NOT NULL THEN coalesce(c.opened_at, $5) END, open_until = $4, updated_at = $5 WHERE c.restaurant_id = $1",
 		5, {UUIDOID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[STMT_INSERT_BLOCK] = {
@@ -435,6 +435,7 @@ typedef struct KeptPlan
 } KeptPlan;
 
 static KeptPlan kept_plans[STATEMENT_COUNT];
+static List *parked_plans = NIL;
 
 /* The names that a statement may hold between @ signs. */
 static const char *const relation_words[BOUND_RELATION_COUNT] = {
@@ -590,6 +591,42 @@ make_generic_plan(SPIPlanPtr plan)
 	AtEOXact_GUC(true, guc_level);
 }
 
+/*
+ * Put a plan aside that is of no more use.  It may be executing further up the
+ * stack, so it is freed when the transaction has ended.
+ */
+static void
+park_plan(KeptPlan *kept)
+{
+	MemoryContext caller;
+
+	if (kept->plan == NULL)
+		return;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	parked_plans = lappend(parked_plans, kept->plan);
+	MemoryContextSwitchTo(caller);
+	kept->plan = NULL;
+}
+
+static void
+free_parked_plans(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	foreach(cell, parked_plans)
+		SPI_freeplan((SPIPlanPtr) lfirst(cell));
+	list_free(parked_plans);
+	parked_plans = NIL;
+}
+
+void
+StoreInit(void)
+{
+	RegisterXactCallback(free_parked_plans, NULL);
+}
+
 /* Prepare a statement against what is attached now, and keep it. */
 static void
 prepare(Statement statement, const Binding *binding)
@@ -599,11 +636,7 @@ prepare(Statement statement, const Binding *binding)
 	StringInfoData sql;
 	SPIPlanPtr	plan;
 
-	if (kept->plan != NULL)
-	{
-		SPI_freeplan(kept->plan);
-		kept->plan = NULL;
-	}
+	park_plan(kept);
 	initStringInfo(&sql);
 	append_expanded(&sql, binding, text->sql);
 	plan = SPI_prepare_cursor(sql.data, text->nargs, (Oid *) text->argtypes,
@@ -821,15 +854,16 @@ uuid_array(const pg_uuid_t *ids, int nids)
  * Look up one row of a table of our own by its key, in an index and without
  * the executor, which would cost more than all the rest: these rows are read
  * at each call and are mostly not there.  The snapshot is the latest one, so
- * that a kill is obeyed under REPEATABLE READ too.  Columns of the row are
+ * that a kill is obeyed under REPEATABLE READ too.  The index is looked up
+ * under the table's lock, as it may have been replaced.  Columns of the row are
  * valid as long as the caller's memory context.
  */
 static bool
 own_row(OwnTable which, Datum key, bool is_null, const char *const *columns, int ncolumns,
 		Datum *values, bool *nulls)
 {
+	Relation	relation = table_open(binding_get()->own[which].relid, AccessShareLock);
 	const OwnTableBinding *own = &binding_get()->own[which];
-	Relation	relation = table_open(own->relid, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData scan_key;
 	SysScanDesc scan;
@@ -925,8 +959,7 @@ load_past(BookingRecord *booking)
 static void
 booking_columns(BookingRecord *booking, MemoryContext context)
 {
-	if (!uuid_column(0, "restaurant_id", &booking->restaurant_id))
-		elog(ERROR, "booking has no restaurant");
+	booking->has_restaurant = uuid_column(0, "restaurant_id", &booking->restaurant_id);
 	booking->party_size = int_column(0, "party_size", 0);
 	booking->has_start = time_column(0, "start_at", &booking->start_at);
 	booking->has_end = time_column(0, "end_at", &booking->end_at);
@@ -938,6 +971,19 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
 	booking->has_assignments = bool_column(0, "has_assignments");
 	booking->last_attempt = int_column(0, "last_attempt", 0);
+}
+
+static void
+load_queue_row(BookingRecord *booking)
+{
+	static const char *const columns[] = {"due_at"};
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)];
+
+	booking->queued = own_row(OWN_QUEUE, UUIDPGetDatum(&booking->id), false, columns,
+							  lengthof(columns), values, nulls);
+	if (booking->queued)
+		booking->due_at = DatumGetTimestampTz(values[0]);
 }
 
 /* Load a booking, with what is known of it; its texts are in the caller's context. */
@@ -959,9 +1005,9 @@ store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 		booking->found = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
-	booking->queued = own_row(OWN_QUEUE, UUIDPGetDatum(booking_id), false, NULL, 0, NULL, NULL);
-	store_load_rollout(booking->found ? &booking->restaurant_id : NULL, &booking->rollout);
-	if (booking->found)
+	load_queue_row(booking);
+	store_load_rollout(booking->has_restaurant ? &booking->restaurant_id : NULL, &booking->rollout);
+	if (booking->has_restaurant)
 		load_breaker(&booking->restaurant_id, &booking->breaker);
 	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
 		load_past(booking);
@@ -1548,17 +1594,24 @@ store_queue_follow(const BookingRecord *booking, TimestampTz due_at)
 }
 
 /*
- * Take a booking off the queue.  Where it was claimed by another transaction
- * the row stays, and whoever comes to it finds nothing to do: waiting here
- * would make the app wait for a batch.
+ * Take a booking off the queue.  A row that another transaction has claimed
+ * stays, and whoever comes to it finds nothing to do: waiting here would make
+ * the app wait for a batch.  A row that was written anew since the booking was
+ * loaded stays too: it speaks of a change that we have not seen.
  */
 void
-store_queue_delete(const pg_uuid_t *booking_id, bool claimed)
+store_queue_delete(const BookingRecord *booking, bool claimed)
 {
-	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+	Datum		values[2] = {
+		UUIDPGetDatum(&booking->id),
+		TimestampTzGetDatum(booking->due_at),
+	};
 
-	execute(claimed ? STMT_QUEUE_DELETE : STMT_QUEUE_DELETE_FREE, values, NULL, false,
-			SPI_OK_DELETE);
+	if (claimed)
+		execute(STMT_QUEUE_DELETE, values, NULL, false, SPI_OK_DELETE);
+	else
+		execute(STMT_QUEUE_DELETE_FREE, values, booking->queued ? NULL : " n", false,
+				SPI_OK_DELETE);
 }
 
 /*

@@ -31,6 +31,7 @@ typedef struct BookingRecord
 {
 	bool		found;
 	pg_uuid_t	id;
+	bool		has_restaurant;
 	pg_uuid_t	restaurant_id;
 	int			party_size;		/* 0 if null */
 	bool		has_start;
@@ -44,6 +45,7 @@ typedef struct BookingRecord
 	bool		has_zone;
 	pg_uuid_t	zone_id;
 	bool		queued;
+	TimestampTz due_at;			/* where queued */
 	bool		has_assignments;
 	int			last_attempt;	/* highest attempt_no, 0 if none */
 	int			attempts;		/* failures that count, since the last requeue */
@@ -139,6 +141,7 @@ typedef struct PurgeCounts
 	int64		messages;
 } PurgeCounts;
 
+extern void StoreInit(void);
 extern bool text_is_uuid(const char *text);
 
 extern void store_enter(StoreScope *scope);
@@ -178,7 +181,7 @@ extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaura
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
 extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
-extern void store_queue_delete(const pg_uuid_t *booking_id, bool claimed);
+extern void store_queue_delete(const BookingRecord *booking, bool claimed);
 extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 							  ClaimedBooking *claimed);
 

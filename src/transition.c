@@ -47,6 +47,7 @@
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -75,7 +76,8 @@ typedef struct Walk
 
 /*
  * The walks being taken, the innermost first: a trigger of the app may call us
- * again for another booking.
+ * again for another booking.  They live in TopTransactionContext, because an
+ * error leaves the stack before it ends the subtransaction.
  */
 static Walk *walks = NULL;
 
@@ -254,27 +256,28 @@ take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 {
 	const HistoryRow *last = &journal->hops[journal->nhops - 1];
 
-	Walk		walk = {
-		.outer = walks,
-		.nest_level = GetCurrentTransactionNestLevel(),
-		.booking_id = booking->id,
-		.from = booking->state,
-		.from_version = booking->version,
-		.to = last->to,
-		.to_version = last->version,
-	};
+	Walk	   *walk;
 
 	journal_write(journal);
-	walks = &walk;
+	walk = MemoryContextAlloc(TopTransactionContext, sizeof(Walk));
+	walk->outer = walks;
+	walk->nest_level = GetCurrentTransactionNestLevel();
+	walk->booking_id = booking->id;
+	walk->from = booking->state;
+	walk->from_version = booking->version;
+	walk->to = last->to;
+	walk->to_version = last->version;
+	walks = walk;
 	store_update_booking(&booking->id, booking->version, last->to, last->version, status,
 						 strategy);
-	walks = walk.outer;
+	walks = walk->outer;
+	pfree(walk);
 }
 
 /*
  * Keep a booking's place in the queue in step with what it is now: none once
- * it needs no assignment, else due at once where the restaurant's mode lets it
- * be worked on.  A booking that is new has no row to delete.
+ * it needs no assignment or its restaurant's mode is disabled, else due at
+ * once.  A booking that is new has no row to delete.
  */
 void
 follow_queue(const BookingRecord *booking)
@@ -287,12 +290,14 @@ follow_queue(const BookingRecord *booking)
 		(booking->has_end && booking->end_at <= now))
 	{
 		if (booking->version > 1)
-			store_queue_delete(&booking->id, false);
+			store_queue_delete(booking, false);
 		return;
 	}
 	store_load_rollout(&booking->restaurant_id, &rollout);
 	if (flags_mode(&rollout, &booking->restaurant_id, &reason) != MODE_DISABLED)
 		store_queue_follow(booking, now);
+	else if (booking->version > 1)
+		store_queue_delete(booking, false);
 }
 
 /* The row (from_state text, to_state text, version int). */
@@ -312,13 +317,35 @@ transition_result(FunctionCallInfo fcinfo, AssignmentState from, AssignmentState
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* Keys of the metadata that tell what a step was; nobody else may set them. */
+static void
+refuse_reserved_keys(Jsonb *metadata)
+{
+	static const char *const reserved[] = {
+		"external", "forced", "moved", "reopened", "shadow", "trigger"
+	};
+
+	for (int i = 0; i < (int) lengthof(reserved); i++)
+	{
+		JsonbValue	key;
+
+		key.type = jbvString;
+		key.val.string.val = unconstify(char *, reserved[i]);
+		key.val.string.len = (int) strlen(reserved[i]);
+		if (findJsonbValueFromContainer(&metadata->root, JB_FOBJECT, &key) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+					 errmsg("metadata must not contain the key \"%s\"", reserved[i]),
+					 errhint("The pipeline sets external, forced, moved, reopened, shadow and trigger itself.")));
+	}
+}
+
 /* The caller's metadata, an object, with the name of the function in front. */
 static char *
 metadata_of(FunctionCallInfo fcinfo, int arg, const char *function)
 {
 	StringInfoData json;
 	Jsonb	   *given;
-	char	   *text;
 
 	json_begin(&json);
 	json_text(&json, "trigger", function);
@@ -329,9 +356,11 @@ metadata_of(FunctionCallInfo fcinfo, int arg, const char *function)
 			ereport(ERROR,
 					(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 					 errmsg("metadata must be a JSON object")));
+		refuse_reserved_keys(given);
 		if (JB_ROOT_COUNT(given) > 0)
 		{
-			text = JsonbToCString(NULL, &given->root, VARSIZE(given));
+			char	   *text = JsonbToCString(NULL, &given->root, VARSIZE(given));
+
 			appendStringInfo(&json, ", %s", text + 1);
 			return json.data;
 		}
@@ -373,6 +402,32 @@ refuse_edge(const BookingRecord *booking, AssignmentState to)
 					state_name(booking->state), state_name(to)),
 			 errdetail("Version %d allows: %s.", booking->version, allowed.data),
 			 errhint("%s", edge_hint(booking->state))));
+}
+
+static void
+read_own_assignments(const BookingRecord *booking, OwnAssignments *own)
+{
+	StoreScope	scope;
+
+	store_enter(&scope);
+	store_read_assignments(booking, own);
+	store_leave(&scope);
+}
+
+/* Nobody is told that he has a table who has none. */
+static void
+check_tables(const BookingRecord *booking)
+{
+	OwnAssignments own;
+
+	read_own_assignments(booking, &own);
+	if (own.matching)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("booking %s cannot be confirmed without tables that fit it",
+					uuid_text(&booking->id)),
+			 errhint("Use assignment_v3.assign() to choose its tables.")));
 }
 
 /*
@@ -428,7 +483,10 @@ assignment_transition(PG_FUNCTION_ARGS)
 	from = booking.state;
 	if (!state_edge_is_legal(from, to, EDGE_AUTOMATIC))
 		refuse_edge(&booking, to);
-	take_hop(&booking, to, metadata, optional_text(fcinfo, 3), actor_id, NULL);
+	if (to == STATE_CONFIRMED)
+		check_tables(&booking);
+	take_hop(&booking, to, metadata, optional_text(fcinfo, 3), actor_id,
+			 to == STATE_CONFIRMED && status_is_eligible(booking.status) ? "confirmed" : NULL);
 	store_leave(&scope);
 	return transition_result(fcinfo, from, to, booking.version);
 }
@@ -543,14 +601,26 @@ assignment_purge(PG_FUNCTION_ARGS)
  * The triggers on bookings
  */
 
+/*
+ * The call of a trigger function, which works on the bound relation alone: on
+ * any other, somebody would make it act on rows of his own making.
+ */
 static TriggerData *
-trigger_data(FunctionCallInfo fcinfo, const char *name)
+trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
 {
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger", name)));
-	return (TriggerData *) fcinfo->context;
+	if (RelationGetRelid(trigger->tg_relation) != binding_get()->relids[which])
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("function \"%s\" cannot be a trigger on relation \"%s\"", name,
+						RelationGetRelationName(trigger->tg_relation)),
+				 errhint("assignment_v3.attach() makes its triggers where they belong.")));
+	return trigger;
 }
 
 static Datum
@@ -639,16 +709,6 @@ static bool
 facts_differ(const BookingRecord *a, const BookingRecord *b)
 {
 	return needs_differ(a, b) || strcmp(a->status, b->status) != 0;
-}
-
-static void
-read_own_assignments(const BookingRecord *booking, OwnAssignments *own)
-{
-	StoreScope	scope;
-
-	store_enter(&scope);
-	store_read_assignments(booking, own);
-	store_leave(&scope);
 }
 
 /*
@@ -745,32 +805,37 @@ walk_matches(const Walk *walk, const BookingRecord *before, const BookingRecord 
 		walk->to == after->state;
 }
 
-/* Put state, version and status into a row of bookings. */
+/* A value of a column's own type, text or an enum of the app, from its text. */
+static Datum
+text_value(TupleDesc desc, AttrNumber attnum, const char *text)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
+	Oid			input;
+	Oid			param;
+
+	getTypeInputInfo(attribute->atttypid, &input, &param);
+	return OidInputFunctionCall(input, pstrdup(text), param, attribute->atttypmod);
+}
+
+/* Put state and version into a row of bookings, and status unless it is NULL. */
 static HeapTuple
 modify_tuple(HeapTuple tuple, TupleDesc desc, AssignmentState state, int version,
 			 const char *status)
 {
-	const BookingColumn columns[] = {BOOKING_STATE, BOOKING_STATUS, BOOKING_VERSION};
-	const char *texts[] = {state_name(state), status, NULL};
-	int			attnums[lengthof(columns)];
-	Datum		values[lengthof(columns)];
-	bool		nulls[lengthof(columns)] = {0};
+	const Binding *binding = binding_get();
+	int			attnums[3] = {
+		binding->booking_columns[BOOKING_STATE],
+		binding->booking_columns[BOOKING_VERSION],
+		binding->booking_columns[BOOKING_STATUS],
+	};
+	Datum		values[3];
+	bool		nulls[3] = {0};
 
-	for (int i = 0; i < (int) lengthof(columns); i++)
-	{
-		Form_pg_attribute attribute;
-		Oid			input;
-		Oid			param;
-
-		attnums[i] = binding_get()->booking_columns[columns[i]];
-		if (texts[i] == NULL)
-			continue;
-		attribute = TupleDescAttr(desc, attnums[i] - 1);
-		getTypeInputInfo(attribute->atttypid, &input, &param);
-		values[i] = OidInputFunctionCall(input, pstrdup(texts[i]), param, attribute->atttypmod);
-	}
-	values[2] = Int32GetDatum(version);
-	return heap_modify_tuple_by_cols(tuple, desc, lengthof(columns), attnums, values, nulls);
+	values[0] = text_value(desc, attnums[0], state_name(state));
+	values[1] = Int32GetDatum(version);
+	if (status != NULL)
+		values[2] = text_value(desc, attnums[2], status);
+	return heap_modify_tuple_by_cols(tuple, desc, status != NULL ? 3 : 2, attnums, values, nulls);
 }
 
 /* A new booking starts at the beginning, or its history could not tell its state. */
@@ -790,22 +855,24 @@ static HeapTuple
 validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
 				BookingRecord *after)
 {
-	AssignmentState state;
-	const char *status = after->status;
+	AssignmentState state = after->state;
+	const char *status = NULL;
 
 	if (walk_matches(find_walk(tuple, desc), before, after))
 		return tuple;
 	if (after->state == before->state && !facts_differ(before, after))
-		return modify_tuple(tuple, desc, before->state, before->version, status);
+		return modify_tuple(tuple, desc, before->state, before->version, NULL);
 	check_version(before, after);
 
-	state = after->state == before->state || !state_edge_is_legal(before->state, after->state,
-																  EDGE_AUTOMATIC) ?
-		implied_state(before, after) : after->state;
+	if (after->state == before->state ||
+		!state_edge_is_legal(before->state, after->state, EDGE_AUTOMATIC))
+		state = implied_state(before, after);
+	else if (state == STATE_CONFIRMED)
+		check_tables(after);
 	if (after->state != before->state && after->state != state)
 		refuse_edge(before, after->state);
 	if (before->state == STATE_CONFIRMED && state == STATE_ASSIGNMENT_PENDING &&
-		!status_is_eligible(status))
+		!status_is_eligible(after->status))
 		status = "pending";
 	return modify_tuple(tuple, desc, state, before->version + 1, status);
 }
@@ -841,7 +908,7 @@ is_watched_change(HeapTuple before, HeapTuple after, TupleDesc desc)
 Datum
 assignment_booking_validate(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "booking_validate");
+	TriggerData *trigger = trigger_data(fcinfo, "booking_validate", BOUND_BOOKINGS);
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	BookingRecord before;
 	BookingRecord after;
@@ -899,7 +966,7 @@ record_update(const BookingRecord *before, const BookingRecord *after)
 Datum
 assignment_booking_record(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "booking_record");
+	TriggerData *trigger = trigger_data(fcinfo, "booking_record", BOUND_BOOKINGS);
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	BookingRecord before;
 	BookingRecord after;
@@ -988,7 +1055,7 @@ only_loses_booking(HeapTuple before, HeapTuple after, TupleDesc desc)
 Datum
 assignment_history_append_only(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "history_append_only");
+	TriggerData *trigger = trigger_data(fcinfo, "history_append_only", BOUND_HISTORY);
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	HeapTuple	tuple = trigger->tg_trigtuple;
 
@@ -1065,8 +1132,9 @@ record_foreign_event(TupleTableSlot *slot)
 Datum
 assignment_history_record_events(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "history_record_events");
+	TriggerData *trigger = trigger_data(fcinfo, "history_record_events", BOUND_HISTORY);
 	Journal    *journal = journal_being_written();
+	MemoryContext row_context;
 	TupleTableSlot *slot;
 
 	if (trigger->tg_newtable == NULL)
@@ -1077,12 +1145,19 @@ assignment_history_record_events(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "assignment_v3 history row",
+										ALLOCSET_SMALL_SIZES);
 	tuplestore_rescan(trigger->tg_newtable);
 	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
 	{
+		MemoryContext caller = MemoryContextSwitchTo(row_context);
+
 		CHECK_FOR_INTERRUPTS();
 		record_foreign_event(slot);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row_context);
 	}
 	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(row_context);
 	return PointerGetDatum(NULL);
 }
