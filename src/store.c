@@ -576,7 +576,7 @@ static void
 make_generic_plan(SPIPlanPtr plan)
 {
 	static const char *const settings[] = {
-		"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material",
+		"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_material",
 		"enable_memoize", "jit"
 	};
 	int			guc_level = NewGUCNestLevel();
