@@ -170,16 +170,20 @@ BEGIN
 	END IF;
 	EXECUTE assignment_v3.attach_expand($q$
 		WITH open_restaurants AS MATERIALIZED (
-			SELECT r.id FROM @app@.restaurants AS r
-			WHERE (assignment_v3.mode(r.id)).mode <> 'disabled'
+			SELECT m.id, m.mode FROM (
+				SELECT r.id, (assignment_v3.mode(r.id)).mode AS mode FROM @app@.restaurants AS r OFFSET 0
+			) AS m
+			WHERE m.mode <> 'disabled'
 		)
 		INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at, enqueued_at)
 		SELECT b.id, b.restaurant_id, $2, $2
 		FROM @app@.bookings AS b
+		JOIN open_restaurants AS o ON o.id = b.restaurant_id
 		WHERE (b.created_at >= $1 OR b.updated_at >= $1) AND (b.end_at > $2) IS NOT FALSE
-			AND b.status::text IN ('pending', 'pending_allocation')
-			AND b.assignment_state::text NOT IN ('confirmed', 'failed', 'manual_review')
-			AND b.restaurant_id IN (SELECT o.id FROM open_restaurants AS o)
+			AND (b.status::text IN ('pending', 'pending_allocation')
+				AND b.assignment_state::text NOT IN ('confirmed', 'failed', 'manual_review')
+				-- what the legacy path has seated is still to be rehearsed
+				OR o.mode = 'shadow' AND b.status::text = 'confirmed' AND b.assignment_state::text = 'confirmed')
 		ON CONFLICT (booking_id) DO NOTHING$q$, app_schema)
 		USING since, clock_timestamp();
 	GET DIAGNOSTICS queued = ROW_COUNT;

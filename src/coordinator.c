@@ -111,11 +111,15 @@ event_begin(const Decision *decision, StringInfo json)
 	json_text(json, "trigger", decision->trigger);
 }
 
+/* A step always goes to the server log, at its level, and may be an event too. */
 static void
-event_end(Decision *decision, StringInfo json, const char *type, const char *severity)
+event_end(Decision *decision, StringInfo json, const char *type, const char *severity,
+		  EventLevel level)
 {
 	json_end(json);
-	journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, type, severity, json->data);
+	if (flag_event_level >= (int) level)
+		journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, type, severity,
+						  json->data);
 	ereport(flag_step_log_level,
 			(errmsg_internal("[assignment.coordinator] %s booking=%s %s", type,
 							 uuid_text(&decision->booking_id), json->data),
@@ -123,12 +127,12 @@ event_end(Decision *decision, StringInfo json, const char *type, const char *sev
 }
 
 static void
-tell(Decision *decision, const char *type, const char *severity)
+tell(Decision *decision, const char *type, const char *severity, EventLevel level)
 {
 	StringInfoData json;
 
 	event_begin(decision, &json);
-	event_end(decision, &json, type, severity);
+	event_end(decision, &json, type, severity, level);
 }
 
 static double
@@ -167,7 +171,7 @@ tell_outcome(Decision *decision)
 		json_double(&json, "duration_ms", elapsed_ms(decision));
 	}
 	event_end(decision, &json, psprintf("coordinator.%s", outcome_name(decision->outcome)),
-			  severity);
+			  severity, EVENT_LEVEL_OUTCOMES);
 }
 
 /* An unexpected error always goes to the server log too. */
@@ -304,12 +308,11 @@ acquire_booking(Decision *decision)
 {
 	if (!decision->locked)
 	{
-		tell(decision, "coordinator.lock_contention", "warning");
+		tell(decision, "coordinator.lock_contention", "warning", EVENT_LEVEL_OUTCOMES);
 		settle_noop(decision, REASON_LOCK_CONTENTION);
 		return false;
 	}
-	if (flag_event_level >= EVENT_LEVEL_STEPS)
-		tell(decision, "coordinator.lock_acquired", "info");
+	tell(decision, "coordinator.lock_acquired", "info", EVENT_LEVEL_STEPS);
 	return true;
 }
 
@@ -326,12 +329,9 @@ acquire_slot(Decision *decision)
 		settle(decision, OUTCOME_RETRY, REASON_RATE_LIMITED, flag_rate_limit_delay);
 		return false;
 	}
-	if (flag_event_level >= EVENT_LEVEL_STEPS)
-	{
-		event_begin(decision, &json);
-		json_number(&json, "slot", decision->slot);
-		event_end(decision, &json, "coordinator.rate_permit_acquired", "info");
-	}
+	event_begin(decision, &json);
+	json_number(&json, "slot", decision->slot);
+	event_end(decision, &json, "coordinator.rate_permit_acquired", "info", EVENT_LEVEL_STEPS);
 	return true;
 }
 
@@ -428,7 +428,7 @@ hop_metadata(const Decision *decision, bool arrival)
 
 	json_begin(&json);
 	json_text(&json, "trigger", decision->trigger);
-	if (arrival && decision->booking.was_confirmed)
+	if (arrival && decision->booking.was_confirmed && decision->booking.state != STATE_CONFIRMED)
 		json_true(&json, "reopened");
 	if (arrival && decision->ntables > 0)
 	{
@@ -770,7 +770,7 @@ settle_by_breaker(Decision *decision)
 	event_begin(decision, &json);
 	json_text(&json, "circuit_status", "open");
 	json_number(&json, "delay_ms", delay_ms);
-	event_end(decision, &json, "coordinator.circuit_open", "warning");
+	event_end(decision, &json, "coordinator.circuit_open", "warning", EVENT_LEVEL_OUTCOMES);
 	if (decision->booking.has_start &&
 		policy_is_cut_off(&policy, decision->started_at, delay_ms, decision->booking.start_at) &&
 		review_instead(decision, REASON_CUTOFF))
@@ -859,20 +859,21 @@ is_contention(Reason reason)
 static void
 keep_queue(Decision *decision)
 {
+	bool		claimed = decision->claim != NULL;
 	bool		active = decision->mode == MODE_ACTIVE;
 	bool		retry = active && decision->outcome == OUTCOME_RETRY;
 	bool		contention = is_contention(decision->reason);
 
-	if (contention ? decision->claimed || (retry && !decision->booking.queued) : retry)
+	if (contention ? claimed || (retry && !decision->booking.queued) : retry)
 	{
-		if (decision->claimed)
+		if (claimed)
 			put_into_queue(decision);
 		else
 			(void) in_yielding_subtransaction(decision, put_into_queue);
 		return;
 	}
-	if (!contention && (decision->claimed || (active && decision->booking.queued)))
-		store_queue_delete(&decision->booking, decision->claimed);
+	if (!contention && (claimed || (active && decision->booking.queued)))
+		store_queue_delete(&decision->booking, claimed);
 }
 
 static TryResult
@@ -948,8 +949,10 @@ begin_decision(Decision *decision)
 
 	decision->locked = lock_booking(&decision->booking_id);
 	store_load_booking(&decision->booking_id, booking);
-	if (decision->slot > 0 && memcmp(&decision->slot_restaurant_id, &booking->restaurant_id,
-									 UUID_LEN) != 0)
+	if (decision->claim != NULL && !booking->found)
+		booking->rollout = decision->claim->rollout;
+	if (decision->claim != NULL && memcmp(&decision->claim->restaurant_id,
+										  &booking->restaurant_id, UUID_LEN) != 0)
 		decision->slot = 0;
 	decision->mode = flags_mode(&booking->rollout,
 								booking->has_restaurant ? &booking->restaurant_id : NULL,
@@ -964,7 +967,7 @@ begin_decision(Decision *decision)
 	require_writable();
 	journal_init(&decision->journal, &decision->booking_id,
 				 booking->has_restaurant ? &booking->restaurant_id : NULL);
-	tell(decision, "coordinator.start", "info");
+	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
 	return true;
 }
 

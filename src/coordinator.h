@@ -51,9 +51,8 @@ typedef struct Decision
 	/* what was asked */
 	pg_uuid_t	booking_id;
 	const char *trigger;
-	bool		claimed;		/* from the queue, whose row is locked */
+	const ClaimedBooking *claim;	/* the queue's row, locked; NULL if none */
 	int			slot;			/* 0 until one is taken */
-	pg_uuid_t	slot_restaurant_id; /* whose slot was taken beforehand */
 
 	/* what is known */
 	MemoryContext context;

@@ -250,11 +250,11 @@ offer_next(Drain *drain, Decision *decision)
 		pass_over(drain, &claimed.restaurant_id);
 		return OFFER_PASSED;
 	}
-	decision->slot_restaurant_id = claimed.restaurant_id;
 	decision->booking_id = claimed.booking_id;
 	decision->trigger = drain->trigger;
-	decision->claimed = true;
+	decision->claim = &claimed;
 	decide(decision);
+	decision->claim = NULL;
 	if (decision->reason == REASON_PIPELINE_DISABLED)
 	{
 		drop_claim(decision);

@@ -117,7 +117,7 @@ typedef struct StatementText
 	"SELECT w.table_id FROM @hold_windows@ w JOIN @holds@ h ON h.id = w.hold_id " \
 	"WHERE w.restaurant_id = $1 AND w.end_at > $2 AND w.start_at < $3 " \
 	"AND w.expires_at > $5 AND h.status::text = 'active' " \
-	"AND w.booking_id IS DISTINCT FROM $4 " \
+	"AND coalesce(w.booking_id, h.booking_id) IS DISTINCT FROM $4 " \
 	"UNION ALL " \
 	"SELECT k.table_id FROM assignment_v3.blocks k " \
 	"WHERE k.restaurant_id = $1 AND k.end_at > $2 AND k.start_at < $3" \
@@ -254,7 +254,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"LEFT JOIN LATERAL (SELECT pg_catalog.max(w.expires_at) AS until FROM @hold_windows@ w "
 		"JOIN @holds@ o ON o.id = w.hold_id WHERE w.table_id = t.id AND w.start_at < $3 "
 		"AND w.end_at > $2 AND w.expires_at > $5 AND o.status::text = 'active' "
-		"AND w.booking_id IS DISTINCT FROM $4) h ON true "
+		"AND coalesce(w.booking_id, o.booking_id) IS DISTINCT FROM $4) h ON true "
 		"LEFT JOIN LATERAL (SELECT z.end_at AS until, z.reason FROM assignment_v3.blocks z "
 		"WHERE z.table_id = t.id AND z.start_at < $3 AND z.end_at > $2 "
 		"ORDER BY z.end_at DESC LIMIT 1) k ON true "
@@ -672,7 +672,8 @@ statement_plan(Statement statement)
 	AcceptInvalidationMessages();
 	binding = binding_get();
 	if (kept->plan == NULL || kept->generation != binding->generation ||
-		(kept->planned_as != 0 && kept->planned_as != plan_generation(kept->plan)))
+		(kept->planned_as != 0 && kept->planned_as != plan_generation(kept->plan) &&
+		 plan_cache_mode != PLAN_CACHE_MODE_FORCE_CUSTOM_PLAN))
 		prepare(statement, binding);
 	if (kept->planned_as == 0 || !SPI_plan_is_valid(kept->plan))
 	{
@@ -1415,7 +1416,7 @@ store_read_assignments(const BookingRecord *booking, OwnAssignments *own)
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[1] = {UUIDPGetDatum(&booking->id)};
 	uint64		nrows = execute_select(STMT_READ_ASSIGNMENTS, values, NULL);
-	int			seats = 0;
+	int64		seats = 0;
 
 	own->ntables = (int) nrows;
 	own->table_ids = MemoryContextAlloc(caller, sizeof(pg_uuid_t) * Max(nrows, 1));

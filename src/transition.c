@@ -61,6 +61,9 @@ PG_FUNCTION_INFO_V1(assignment_booking_record);
 PG_FUNCTION_INFO_V1(assignment_history_append_only);
 PG_FUNCTION_INFO_V1(assignment_history_record_events);
 
+/* longer claims are nobody's: no token is, and the parser's stack is finite */
+#define CLAIMS_MAX_LENGTH 8192
+
 #define EXTERNAL_METADATA "{\"external\": true}"
 
 typedef struct Walk
@@ -204,7 +207,7 @@ jwt_subject(void)
 	ClaimsParse parse = {0};
 	char	   *copy;
 
-	if (claims == NULL || *claims == '\0')
+	if (claims == NULL || *claims == '\0' || strlen(claims) > CLAIMS_MAX_LENGTH)
 		return NULL;
 	copy = pstrdup(claims);
 	parse.lex = compat_json_lexer(copy, (int) strlen(copy));
@@ -274,10 +277,23 @@ take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 	pfree(walk);
 }
 
+/* What the queue is to do with a booking in this mode of its restaurant. */
+static bool
+belongs_in_queue(const BookingRecord *booking, PipelineMode mode, TimestampTz now)
+{
+	if (mode == MODE_DISABLED || (booking->has_end && booking->end_at <= now))
+		return false;
+	/* what another writer has seated is still to be rehearsed */
+	if (mode == MODE_SHADOW && booking->state == STATE_CONFIRMED &&
+		strcmp(booking->status, "confirmed") == 0)
+		return true;
+	return !state_is_terminal(booking->state) && status_is_eligible(booking->status);
+}
+
 /*
- * Keep a booking's place in the queue in step with what it is now: none once
- * it needs no assignment or its restaurant's mode is disabled, else due at
- * once.  A booking that is new has no row to delete.
+ * Keep a booking's place in the queue in step with what it is now: due at once
+ * where it may need an assignment and its restaurant's mode is not disabled,
+ * else none.  A booking that is new has no row to delete.
  */
 void
 follow_queue(const BookingRecord *booking)
@@ -286,15 +302,8 @@ follow_queue(const BookingRecord *booking)
 	const char *reason;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (state_is_terminal(booking->state) || !status_is_eligible(booking->status) ||
-		(booking->has_end && booking->end_at <= now))
-	{
-		if (booking->version > 1)
-			store_queue_delete(booking, false);
-		return;
-	}
 	store_load_rollout(&booking->restaurant_id, &rollout);
-	if (flags_mode(&rollout, &booking->restaurant_id, &reason) != MODE_DISABLED)
+	if (belongs_in_queue(booking, flags_mode(&rollout, &booking->restaurant_id, &reason), now))
 		store_queue_follow(booking, now);
 	else if (booking->version > 1)
 		store_queue_delete(booking, false);
