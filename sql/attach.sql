@@ -992,9 +992,11 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format('Relation %s is a %s, not a table.', r.qualified, CASE r.kind
 	WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence'
-	WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'composite type' END)
+	WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'p' THEN 'partitioned table' ELSE 'composite type' END)
 FROM assignment_v3.attach_relations(app_schema) AS r
-WHERE r.oid IS NOT NULL AND r.kind NOT IN ('r', 'p')
+WHERE r.oid IS NOT NULL AND r.kind <> 'r'
+	-- a row trigger is given a partition, whose columns may stand in another order
+	AND NOT (r.kind = 'p' AND r.relation NOT IN ('bookings', 'booking_assignment_state_history'))
 UNION ALL
 SELECT format('Column %s.%I is missing.', r.qualified, m.name)
 FROM assignment_v3.attach_missing_columns(app_schema) AS m
