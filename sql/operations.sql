@@ -183,7 +183,8 @@ BEGIN
 			AND (b.status::text IN ('pending', 'pending_allocation')
 				AND b.assignment_state::text NOT IN ('confirmed', 'failed', 'manual_review')
 				-- what the legacy path has seated is still to be rehearsed
-				OR o.mode = 'shadow' AND b.status::text = 'confirmed' AND b.assignment_state::text = 'confirmed')
+				OR o.mode = 'shadow' AND b.status::text = 'confirmed'
+				AND b.assignment_state::text NOT IN ('failed', 'manual_review'))
 		ON CONFLICT (booking_id) DO NOTHING$q$, app_schema)
 		USING since, clock_timestamp();
 	GET DIAGNOSTICS queued = ROW_COUNT;

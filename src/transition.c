@@ -284,9 +284,8 @@ belongs_in_queue(const BookingRecord *booking, PipelineMode mode, TimestampTz no
 	if (mode == MODE_DISABLED || (booking->has_end && booking->end_at <= now))
 		return false;
 	/* what another writer has seated is still to be rehearsed */
-	if (mode == MODE_SHADOW && booking->state == STATE_CONFIRMED &&
-		strcmp(booking->status, "confirmed") == 0)
-		return true;
+	if (mode == MODE_SHADOW && strcmp(booking->status, "confirmed") == 0)
+		return booking->state != STATE_FAILED && booking->state != STATE_MANUAL_REVIEW;
 	return !state_is_terminal(booking->state) && status_is_eligible(booking->status);
 }
 
