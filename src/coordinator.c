@@ -726,17 +726,24 @@ review_instead(Decision *decision, Reason reason)
 /*
  * An error has rolled the try back: record it as an attempt.  Where that ends
  * in manual review and the review cannot be written either, the booking is
- * tried again later.
+ * tried again later.  A booking that was deleted meanwhile has no attempts.
  */
 static void
 record_error(Decision *decision, const ErrorData *error)
 {
+	pg_uuid_t	restaurant_id;
+
 	tell_error(decision, error);
 	decision->failed = true;
 	set_failed_attempt(decision, REASON_ERROR);
 	if (decision->mode == MODE_SHADOW)
 	{
 		tell_outcome(decision);
+		return;
+	}
+	if (!store_restaurant_of(&decision->booking_id, &restaurant_id))
+	{
+		settle_noop(decision, REASON_BOOKING_NOT_FOUND);
 		return;
 	}
 	note_attempt(decision);
