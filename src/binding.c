@@ -31,6 +31,7 @@
 #include "binding.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
@@ -38,6 +39,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -94,13 +96,17 @@ static const struct
 
 static const struct
 {
+	bool		own;			/* in the extension's schema, else the app's */
 	const char *name;
 	const char *key;
-}			own_tables[OWN_TABLE_COUNT] = {
-	[OWN_QUEUE] = {"queue", "booking_id"},
-	[OWN_BREAKERS] = {"breakers", "restaurant_id"},
-	[OWN_ROLLOUT] = {"rollout", "restaurant_id"},
-	[OWN_KILL_SWITCH] = {"kill_switch", "singleton"},
+}			keyed_tables[KEYED_TABLE_COUNT] = {
+	[KEYED_QUEUE] = {true, "queue", "booking_id"},
+	[KEYED_BREAKERS] = {true, "breakers", "restaurant_id"},
+	[KEYED_ROLLOUT] = {true, "rollout", "restaurant_id"},
+	[KEYED_KILL_SWITCH] = {true, "kill_switch", "singleton"},
+	[KEYED_BLOCKS] = {true, "blocks", "restaurant_id"},
+	[KEYED_ASSIGNMENTS] = {false, "booking_table_assignments", "booking_id"},
+	[KEYED_ATTEMPTS] = {false, "booking_assignment_attempts", "booking_id"},
 };
 
 static Binding *current = NULL;
@@ -124,9 +130,9 @@ relation_invalidated(Datum arg, Oid relid)
 		if (current->relids[i] == relid)
 			suspect = true;
 	}
-	for (int i = 0; current != NULL && i < OWN_TABLE_COUNT; i++)
+	for (int i = 0; current != NULL && i < KEYED_TABLE_COUNT; i++)
 	{
-		if (current->own[i].relid == relid)
+		if (current->keyed[i].relid == relid)
 			suspect = true;
 	}
 }
@@ -290,7 +296,7 @@ bind_columns(Binding *binding)
 	}
 }
 
-/* Find the unique index on a key alone. */
+/* Find a btree that begins with the key and holds every row. */
 static Oid
 find_key_index(Relation relation, AttrNumber key)
 {
@@ -303,7 +309,7 @@ find_key_index(Relation relation, AttrNumber key)
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
-		if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 &&
+		if (index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
 			form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL)
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
@@ -313,30 +319,48 @@ find_key_index(Relation relation, AttrNumber key)
 }
 
 static void
-bind_own_tables(Binding *binding)
+bind_keyed_tables(Binding *binding)
 {
-	Oid			schema = get_namespace_oid(EXTENSION_SCHEMA, false);
-
-	for (int i = 0; i < OWN_TABLE_COUNT; i++)
+	for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 	{
-		OwnTableBinding *own = &binding->own[i];
+		KeyedTableBinding *keyed = &binding->keyed[i];
+		Oid			schema = get_namespace_oid(keyed_tables[i].own ? EXTENSION_SCHEMA :
+											   binding->app_schema, false);
 		Relation	relation;
 
-		own->relid = get_relname_relid(own_tables[i].name, schema);
-		own->key = OidIsValid(own->relid) ? get_attnum(own->relid, own_tables[i].key) :
-			InvalidAttrNumber;
-		if (own->key == InvalidAttrNumber)
-			report_bad_column(own_tables[i].name, own_tables[i].key);
-		relation = table_open(own->relid, AccessShareLock);
-		own->index = find_key_index(relation, own->key);
+		keyed->relid = get_relname_relid(keyed_tables[i].name, schema);
+		keyed->key = OidIsValid(keyed->relid) ?
+			get_attnum(keyed->relid, keyed_tables[i].key) : InvalidAttrNumber;
+		if (keyed->key == InvalidAttrNumber)
+			report_bad_column(keyed_tables[i].name, keyed_tables[i].key);
+		relation = table_open(keyed->relid, AccessShareLock);
+		keyed->index = find_key_index(relation, keyed->key);
 		table_close(relation, AccessShareLock);
-		if (!OidIsValid(own->index))
+		if (!OidIsValid(keyed->index))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("relation \"%s\" has no unique index on \"%s\"",
-							own_tables[i].name, own_tables[i].key),
+					 errmsg("relation \"%s\" has no index on \"%s\"",
+							keyed_tables[i].name, keyed_tables[i].key),
 					 errhint("Run SELECT * FROM assignment_v3.attach() again.")));
 	}
+}
+
+/*
+ * Are the ids of a relation random?  Then we may choose them as well, in the
+ * order of time, which keeps the index on them in the cache.  An app's own way
+ * of making ids is respected.
+ */
+static bool
+ids_are_random(Oid relid)
+{
+	Relation	relation = table_open(relid, AccessShareLock);
+	AttrNumber	attnum = get_attnum(relid, "id");
+	Node	   *expression = attnum == InvalidAttrNumber ? NULL :
+		build_column_default(relation, attnum);
+
+	table_close(relation, AccessShareLock);
+	return expression != NULL && IsA(expression, FuncExpr) &&
+		((FuncExpr *) expression)->funcid == F_GEN_RANDOM_UUID;
 }
 
 static void
@@ -400,7 +424,9 @@ same_binding(const Binding *a, const Binding *b)
 		a->deferrable_ledger != b->deferrable_ledger ||
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
-		memcmp(a->own, b->own, sizeof(a->own)) != 0 ||
+		memcmp(a->keyed, b->keyed, sizeof(a->keyed)) != 0 ||
+		a->random_event_ids != b->random_event_ids ||
+		a->random_message_ids != b->random_message_ids ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
@@ -438,7 +464,9 @@ rebuild(void)
 		bind_relations(binding);
 		check_triggers(binding);
 		bind_columns(binding);
-		bind_own_tables(binding);
+		bind_keyed_tables(binding);
+		binding->random_event_ids = ids_are_random(binding->relids[BOUND_EVENTS]);
+		binding->random_message_ids = ids_are_random(binding->relids[BOUND_OUTBOX]);
 		bind_owner(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{

@@ -33,23 +33,26 @@ typedef enum BoundRelation
 
 #define BOUND_RELATION_COUNT (BOUND_ALLOCATIONS + 1)
 
-/* Tables of the pipeline's own that the C code looks up by a key, without SQL. */
-typedef enum OwnTable
+/* Tables that are looked up by a key in an index, without SQL. */
+typedef enum KeyedTable
 {
-	OWN_QUEUE,
-	OWN_BREAKERS,
-	OWN_ROLLOUT,
-	OWN_KILL_SWITCH
-} OwnTable;
+	KEYED_QUEUE,
+	KEYED_BREAKERS,
+	KEYED_ROLLOUT,
+	KEYED_KILL_SWITCH,
+	KEYED_BLOCKS,
+	KEYED_ASSIGNMENTS,
+	KEYED_ATTEMPTS
+} KeyedTable;
 
-#define OWN_TABLE_COUNT (OWN_KILL_SWITCH + 1)
+#define KEYED_TABLE_COUNT (KEYED_ATTEMPTS + 1)
 
-typedef struct OwnTableBinding
+typedef struct KeyedTableBinding
 {
 	Oid			relid;
-	Oid			index;			/* unique, on the key alone */
+	Oid			index;			/* a btree that begins with the key */
 	AttrNumber	key;
-} OwnTableBinding;
+} KeyedTableBinding;
 
 /* Columns of a type that is the app's choice, text or an enum of its own. */
 typedef enum BoundType
@@ -95,7 +98,9 @@ typedef struct Binding
 	uint32		type_hashes[BOUND_TYPE_COUNT];	/* in the system cache */
 	uint32		schema_hash;
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
-	OwnTableBinding own[OWN_TABLE_COUNT];
+	KeyedTableBinding keyed[KEYED_TABLE_COUNT];
+	bool		random_event_ids;	/* the ids' default is gen_random_uuid() */
+	bool		random_message_ids;
 } Binding;
 
 extern void BindingInit(void);

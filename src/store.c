@@ -39,11 +39,13 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "store.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -68,6 +70,7 @@ typedef enum Statement
 	STMT_UPDATE_BOOKING,
 	STMT_READ_FLOOR,
 	STMT_PROBE_FLOOR,
+	STMT_PROBE_UNBARRED_FLOOR,
 	STMT_READ_EDGES,
 	STMT_READ_RECORDS,
 	STMT_EXPLAIN,
@@ -129,6 +132,16 @@ typedef struct StatementText
 	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
 	"AND l.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
 
+/* The tables $6: which of them is taken, and which out of the question else. */
+#define PROBE_FLOOR(or_barred) \
+	"SELECT (p.n)::int AS n, a.end_at > $2 AS taken, " \
+	"NOT t.active OR t.status::text = 'out_of_service'" or_barred " AS barred " \
+	"FROM ROWS FROM (pg_catalog.unnest($6)) WITH ORDINALITY AS p (id, n) " \
+	"JOIN @tables@ t ON t.id = p.id LEFT JOIN LATERAL (" \
+	"SELECT x.end_at FROM @assignments@ x " \
+	"WHERE x.table_id = p.id AND x.start_at < $3 AND x.booking_id <> $4 " \
+	"ORDER BY x.start_at DESC LIMIT 1) a ON true"
+
 #define CLAIM_COLUMNS \
 	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
 	"FROM assignment_v3.queue q " \
@@ -143,11 +156,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"SELECT b.restaurant_id, b.party_size::int AS party_size, b.start_at, b.end_at, "
 		"b.status::text AS status, b.assignment_state::text AS state, "
 		"b.assignment_state_version AS version, b.assignment_strategy AS strategy, "
-		"b.assigned_zone_id AS zone_id, "
-		"EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @or_in_ledger@ "
-		"AS has_assignments, "
-		"(SELECT a.attempt_no FROM @attempts@ a WHERE a.booking_id = $1 "
-		"ORDER BY a.attempt_no DESC LIMIT 1)::int AS last_attempt "
+		"b.assigned_zone_id AS zone_id, @has_ledger_rows@ AS has_ledger_rows "
 		"FROM @bookings@ b WHERE b.id = $1",
 		1, {UUIDOID}
 	},
@@ -196,14 +205,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	 * before the window ends is the only one that can reach into it.
 	 */
 	[STMT_PROBE_FLOOR] = {
-		"SELECT (p.n)::int AS n, a.end_at > $2 AS taken, "
-		"NOT t.active OR t.status::text = 'out_of_service' OR "
-		"(p.id IN (" BARRED_TABLES ")) IS TRUE AS barred "
-		"FROM ROWS FROM (pg_catalog.unnest($6)) WITH ORDINALITY AS p (id, n) "
-		"JOIN @tables@ t ON t.id = p.id LEFT JOIN LATERAL ("
-		"SELECT x.end_at FROM @assignments@ x "
-		"WHERE x.table_id = p.id AND x.start_at < $3 AND x.booking_id <> $4 "
-		"ORDER BY x.start_at DESC LIMIT 1) a ON true",
+		PROBE_FLOOR(" OR (p.id IN (" BARRED_TABLES ")) IS TRUE"),
+		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
+	},
+	/* the same where there are no holds, blocks or ledger at all */
+	[STMT_PROBE_UNBARRED_FLOOR] = {
+		PROBE_FLOOR(""),
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	[STMT_READ_EDGES] = {
@@ -314,15 +321,15 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		TEXTARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[STMT_INSERT_EVENTS] = {
-		"INSERT INTO @events@ "
-		"(created_at, source, event_type, severity, context, restaurant_id, booking_id) "
-		"SELECT e.created_at, e.source, e.event_type, e.severity::@event_severity@, "
-		"e.context::jsonb, $2, $1 "
+		"INSERT INTO @events@ (@event_id@ "
+		"created_at, source, event_type, severity, context, restaurant_id, booking_id) "
+		"SELECT @event_id_value@ e.created_at, e.source, e.event_type, "
+		"e.severity::@event_severity@, e.context::jsonb, $2, $1 "
 		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
-		"pg_catalog.unnest($6), pg_catalog.unnest($7)) "
-		"AS e (created_at, source, event_type, severity, context)",
-		7, {UUIDOID, UUIDOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID}
+		"pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
+		"AS e (id, created_at, source, event_type, severity, context)",
+		8, {UUIDOID, UUIDOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID}
 	},
 	[STMT_INSERT_ATTEMPT] = {
 		"INSERT INTO @attempts@ "
@@ -331,12 +338,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		7, {UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[STMT_INSERT_MESSAGE] = {
-		"INSERT INTO @outbox@ (created_at, status, event_type, dedupe_key, attempt_count, "
+		"INSERT INTO @outbox@ (@message_id@ created_at, status, event_type, dedupe_key, attempt_count, "
 		"next_attempt_at, restaurant_id, booking_id, idempotency_key, payload) "
-		"VALUES ($6, 'pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, $1 || ':' || $2, "
-		"$5::jsonb) "
+		"VALUES (@message_id_value@ $6, 'pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, "
+		"$1 || ':' || $2, $5::jsonb) "
 		"ON CONFLICT DO NOTHING",
-		6, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID}
+		7, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID}
 	},
 	[STMT_BOOKING_EXISTS] = {
 		"SELECT b.restaurant_id FROM @bookings@ b WHERE b.id = $1",
@@ -477,10 +484,10 @@ static const struct
 		"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND y.booking_id IS DISTINCT FROM $4 "
 		"ORDER BY y.booking_id LIMIT 1",
 	"SELECT NULL::uuid AS booking_id, NULL::timestamptz AS until"},
-	{"or_in_ledger",
-		"OR EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
+	{"has_ledger_rows",
+		"EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
 		"AND y.resource_type::text = 'table' AND NOT y.shadow)",
-	""},
+	"false"},
 	{"and_in_ledger",
 		"UNION SELECT y.booking_id FROM @allocations@ y WHERE y.resource_id = $1 "
 		"AND y.resource_type::text = 'table' AND NOT y.shadow AND y.booking_id IS NOT NULL "
@@ -512,6 +519,34 @@ find_word(const char *const *words, int nwords, const char *word)
 
 static void append_expanded(StringInfo buf, const Binding *binding, const char *sql);
 
+/* Words that stand for themselves or for nothing, as the binding has it. */
+static bool
+append_conditional(StringInfo buf, const Binding *binding, const char *word)
+{
+	const struct
+	{
+		const char *word;
+		bool		wanted;
+		const char *text;
+	}			conditionals[] = {
+		{"on_conflict", !binding->deferrable_ledger, "ON CONFLICT DO NOTHING"},
+		{"event_id", binding->random_event_ids, "id,"},
+		{"event_id_value", binding->random_event_ids, "e.id,"},
+		{"message_id", binding->random_message_ids, "id,"},
+		{"message_id_value", binding->random_message_ids, "$7,"},
+	};
+
+	for (int i = 0; i < (int) lengthof(conditionals); i++)
+	{
+		if (strcmp(conditionals[i].word, word) != 0)
+			continue;
+		if (conditionals[i].wanted)
+			appendStringInfoString(buf, conditionals[i].text);
+		return true;
+	}
+	return false;
+}
+
 /* Append what one @name@ stands for. */
 static void
 append_word(StringInfo buf, const Binding *binding, const char *word)
@@ -532,12 +567,8 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 		appendStringInfoString(buf, binding->types[i]);
 		return;
 	}
-	if (strcmp(word, "on_conflict") == 0)
-	{
-		if (!binding->deferrable_ledger)
-			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
+	if (append_conditional(buf, binding, word))
 		return;
-	}
 	for (i = 0; i < (int) lengthof(ledger_fragments); i++)
 	{
 		if (strcmp(ledger_fragments[i].word, word) != 0)
@@ -852,49 +883,126 @@ uuid_array(const pg_uuid_t *ids, int nids)
  */
 
 /*
- * Look up one row of a table of our own by its key, in an index and without
- * the executor, which would cost more than all the rest: these rows are read
- * at each call and are mostly not there.  The snapshot is the latest one, so
- * that a kill is obeyed under REPEATABLE READ too.  The index is looked up
- * under the table's lock, as it may have been replaced.  Columns of the row are
- * valid as long as the caller's memory context.
+ * Rows are looked up by a key in an index, and without the executor, which
+ * would cost more than all the rest: they are wanted at each call and are
+ * mostly not there.
+ */
+typedef struct KeyedScan
+{
+	Relation	relation;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+} KeyedScan;
+
+/* The index is looked up under the table's lock, as it may have been replaced. */
+static void
+keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot snapshot)
+{
+	const KeyedTableBinding *keyed;
+	ScanKeyData scan_key;
+
+	scan->relation = table_open(binding_get()->keyed[which].relid, AccessShareLock);
+	scan->snapshot = RegisterSnapshot(snapshot);
+	keyed = &binding_get()->keyed[which];
+	if (is_null)
+		ScanKeyEntryInitialize(&scan_key, SK_ISNULL | SK_SEARCHNULL, keyed->key,
+							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyInit(&scan_key, keyed->key, BTEqualStrategyNumber,
+					which == KEYED_KILL_SWITCH ? F_BOOLEQ : F_UUID_EQ, key);
+	scan->scan = systable_beginscan(scan->relation, keyed->index, true, scan->snapshot, 1,
+									&scan_key);
+}
+
+static void
+keyed_end(KeyedScan *scan)
+{
+	systable_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	table_close(scan->relation, AccessShareLock);
+}
+
+static Datum
+keyed_column(const KeyedScan *scan, HeapTuple tuple, const char *name, bool *isnull)
+{
+	TupleDesc	desc = RelationGetDescr(scan->relation);
+	int			attnum = SPI_fnumber(desc, name);
+
+	if (attnum <= 0)
+		elog(ERROR, "column \"%s\" of relation \"%s\" is missing", name,
+			 RelationGetRelationName(scan->relation));
+	return heap_getattr(tuple, attnum, desc, isnull);
+}
+
+/*
+ * The one row of a table of our own.  The snapshot is the latest one, so that
+ * a kill is obeyed under REPEATABLE READ too.  Columns are valid as long as
+ * the caller's memory context.
  */
 static bool
-own_row(OwnTable which, Datum key, bool is_null, const char *const *columns, int ncolumns,
+own_row(KeyedTable which, Datum key, bool is_null, const char *const *columns, int ncolumns,
 		Datum *values, bool *nulls)
 {
-	Relation	relation = table_open(binding_get()->own[which].relid, AccessShareLock);
-	const OwnTableBinding *own = &binding_get()->own[which];
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyData scan_key;
-	SysScanDesc scan;
+	KeyedScan	scan;
 	HeapTuple	tuple;
 
-	if (is_null)
-		ScanKeyEntryInitialize(&scan_key, SK_ISNULL | SK_SEARCHNULL, own->key, InvalidStrategy,
-							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	else
-		ScanKeyInit(&scan_key, own->key, BTEqualStrategyNumber,
-					which == OWN_KILL_SWITCH ? F_BOOLEQ : F_UUID_EQ, key);
-	scan = systable_beginscan(relation, own->index, true, snapshot, 1, &scan_key);
-	tuple = systable_getnext(scan);
+	keyed_begin(&scan, which, key, is_null, GetLatestSnapshot());
+	tuple = systable_getnext(scan.scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		tuple = heap_copytuple(tuple);
 		for (int i = 0; i < ncolumns; i++)
-		{
-			int			attnum = SPI_fnumber(RelationGetDescr(relation), columns[i]);
-
-			if (attnum <= 0)
-				elog(ERROR, "column \"%s\" of relation \"%s\" is missing", columns[i],
-					 RelationGetRelationName(relation));
-			values[i] = heap_getattr(tuple, attnum, RelationGetDescr(relation), &nulls[i]);
-		}
+			values[i] = keyed_column(&scan, tuple, columns[i], &nulls[i]);
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(relation, AccessShareLock);
+	keyed_end(&scan);
 	return HeapTupleIsValid(tuple);
+}
+
+/* Is the booking seated anywhere? */
+static bool
+has_assignments(const pg_uuid_t *booking_id)
+{
+	KeyedScan	scan;
+	bool		found;
+
+	keyed_begin(&scan, KEYED_ASSIGNMENTS, UUIDPGetDatum(booking_id), false,
+				GetTransactionSnapshot());
+	found = HeapTupleIsValid(systable_getnext(scan.scan));
+	keyed_end(&scan);
+	return found;
+}
+
+/* The highest attempt_no of a booking, 0 if it has none. */
+static int
+last_attempt(const pg_uuid_t *booking_id)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	int			last = 0;
+
+	keyed_begin(&scan, KEYED_ATTEMPTS, UUIDPGetDatum(booking_id), false,
+				GetTransactionSnapshot());
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+	{
+		bool		isnull;
+		Datum		number = keyed_column(&scan, tuple, "attempt_no", &isnull);
+
+		if (!isnull)
+			last = Max(last, DatumGetInt32(number));
+	}
+	keyed_end(&scan);
+	return last;
+}
+
+/* Has this relation no row, for want of pages? */
+static bool
+is_empty(Oid relid)
+{
+	Relation	relation = table_open(relid, AccessShareLock);
+	bool		empty = RelationGetNumberOfBlocks(relation) == 0;
+
+	table_close(relation, AccessShareLock);
+	return empty;
 }
 
 static void
@@ -906,7 +1014,7 @@ load_rollout_row(const pg_uuid_t *restaurant_id, RolloutRow *rollout)
 
 	memset(rollout, 0, sizeof(RolloutRow));
 	rollout->percent = -1;
-	if (!own_row(OWN_ROLLOUT, UUIDPGetDatum(restaurant_id), restaurant_id == NULL, columns,
+	if (!own_row(KEYED_ROLLOUT, UUIDPGetDatum(restaurant_id), restaurant_id == NULL, columns,
 				 lengthof(columns), values, nulls))
 		return;
 	rollout->exists = true;
@@ -920,7 +1028,7 @@ void
 store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
 {
 	memset(rollout, 0, sizeof(RolloutRows));
-	rollout->killed = own_row(OWN_KILL_SWITCH, BoolGetDatum(true), false, NULL, 0, NULL, NULL);
+	rollout->killed = own_row(KEYED_KILL_SWITCH, BoolGetDatum(true), false, NULL, 0, NULL, NULL);
 	if (restaurant_id != NULL)
 		load_rollout_row(restaurant_id, &rollout->restaurant);
 	load_rollout_row(NULL, &rollout->fleet);
@@ -936,7 +1044,7 @@ load_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker)
 	bool		nulls[lengthof(columns)];
 
 	memset(breaker, 0, sizeof(Breaker));
-	if (!own_row(OWN_BREAKERS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
+	if (!own_row(KEYED_BREAKERS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
 				 values, nulls))
 		return;
 	breaker->consecutive_errors = DatumGetInt32(values[0]);
@@ -970,8 +1078,7 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->version = int_column(0, "version", 1);
 	booking->strategy = text_column(0, "strategy", context);
 	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
-	booking->has_assignments = bool_column(0, "has_assignments");
-	booking->last_attempt = int_column(0, "last_attempt", 0);
+	booking->has_assignments = bool_column(0, "has_ledger_rows");
 }
 
 static void
@@ -981,7 +1088,7 @@ load_queue_row(BookingRecord *booking)
 	Datum		values[lengthof(columns)];
 	bool		nulls[lengthof(columns)];
 
-	booking->queued = own_row(OWN_QUEUE, UUIDPGetDatum(&booking->id), false, columns,
+	booking->queued = own_row(KEYED_QUEUE, UUIDPGetDatum(&booking->id), false, columns,
 							  lengthof(columns), values, nulls);
 	if (booking->queued)
 		booking->due_at = DatumGetTimestampTz(values[0]);
@@ -1006,6 +1113,11 @@ store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 		booking->found = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
+	if (booking->found)
+	{
+		booking->has_assignments |= has_assignments(booking_id);
+		booking->last_attempt = last_attempt(booking_id);
+	}
 	load_queue_row(booking);
 	store_load_rollout(booking->has_restaurant ? &booking->restaurant_id : NULL, &booking->rollout);
 	if (booking->has_restaurant)
@@ -1135,6 +1247,17 @@ store_read_floor(const BookingRecord *booking, Floor *floor)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* Is there any hold, block or second ledger to look into? */
+static bool
+may_be_barred(void)
+{
+	const Binding *binding = binding_get();
+
+	return OidIsValid(binding->relids[BOUND_ALLOCATIONS]) ||
+		!is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
+		!is_empty(binding->keyed[KEYED_BLOCKS].relid);
+}
+
 /*
  * Find out which of these tables are taken, held or blocked in the booking's
  * window.  Tables that seat the booking itself are free to it.
@@ -1156,7 +1279,8 @@ store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 	for (int i = 0; i < ntables; i++)
 		ids[i] = floor->tables[tables[i]].id;
 	values[5] = uuid_array(ids, ntables);
-	nrows = execute_select(STMT_PROBE_FLOOR, values, NULL);
+	nrows = execute_select(may_be_barred() ? STMT_PROBE_FLOOR : STMT_PROBE_UNBARRED_FLOOR,
+						   values, NULL);
 	for (uint64 row = 0; row < nrows; row++)
 	{
 		int			index = tables[int_column(row, "n", 1) - 1];
@@ -1486,6 +1610,25 @@ insert_rows(Statement statement, const pg_uuid_t *first, const pg_uuid_t *second
 		elog(ERROR, "not every row of the trail was written");
 }
 
+/*
+ * An id in the order of time, as version 7 of RFC 9562 has it: milliseconds,
+ * twelve bits of what is left of the microseconds, and chance.
+ */
+static void
+make_id(pg_uuid_t *id)
+{
+	uint64		now = (uint64) GetCurrentTimestamp() +
+		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	uint64		high = (now / 1000) << 16 | 0x7000 | (now % 1000) * 4;
+	uint64		low = (pg_prng_uint64(&pg_global_prng_state) >> 2) | UINT64CONST(1) << 63;
+
+	for (int i = 0; i < 8; i++)
+	{
+		id->data[i] = (unsigned char) (high >> (56 - 8 * i));
+		id->data[8 + i] = (unsigned char) (low >> (56 - 8 * i));
+	}
+}
+
 /* The history rows of one booking, by one actor. */
 void
 store_insert_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
@@ -1511,16 +1654,19 @@ void
 store_insert_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 					const EventRow *rows, int nrows)
 {
-	ArrayColumn columns[5];
+	ArrayColumn columns[6];
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nrows);
 
 	array_columns(columns, lengthof(columns), nrows);
 	for (int i = 0; i < nrows; i++)
 	{
-		columns[0].elements[i] = TimestampTzGetDatum(rows[i].created_at);
-		put_text(&columns[1], i, rows[i].source);
-		put_text(&columns[2], i, rows[i].type);
-		put_text(&columns[3], i, rows[i].severity);
-		put_text(&columns[4], i, rows[i].context);
+		make_id(&ids[i]);
+		columns[0].elements[i] = UUIDPGetDatum(&ids[i]);
+		columns[1].elements[i] = TimestampTzGetDatum(rows[i].created_at);
+		put_text(&columns[2], i, rows[i].source);
+		put_text(&columns[3], i, rows[i].type);
+		put_text(&columns[4], i, rows[i].severity);
+		put_text(&columns[5], i, rows[i].context);
 	}
 	insert_rows(STMT_INSERT_EVENTS, booking_id, restaurant_id, columns, nrows);
 }
@@ -1552,15 +1698,18 @@ void
 store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 					 const char *event_type, const char *dedupe_key, const char *payload)
 {
-	Datum		values[6] = {
+	pg_uuid_t	id;
+	Datum		values[7] = {
 		CStringGetTextDatum(event_type),
 		CStringGetTextDatum(dedupe_key),
 		UUIDPGetDatum(restaurant_id),
 		UUIDPGetDatum(booking_id),
 		CStringGetTextDatum(payload),
 		TimestampTzGetDatum(GetCurrentTimestamp()),
+		UUIDPGetDatum(&id),
 	};
 
+	make_id(&id);
 	execute(STMT_INSERT_MESSAGE, values, NULL, false, SPI_OK_INSERT);
 }
 
