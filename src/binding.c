@@ -107,6 +107,7 @@ static const struct
 	[KEYED_BLOCKS] = {true, "blocks", "restaurant_id"},
 	[KEYED_ASSIGNMENTS] = {false, "booking_table_assignments", "booking_id"},
 	[KEYED_ATTEMPTS] = {false, "booking_assignment_attempts", "booking_id"},
+	[KEYED_FLOOR] = {false, "table_inventory", "restaurant_id"},
 };
 
 static Binding *current = NULL;

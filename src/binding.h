@@ -42,10 +42,11 @@ typedef enum KeyedTable
 	KEYED_KILL_SWITCH,
 	KEYED_BLOCKS,
 	KEYED_ASSIGNMENTS,
-	KEYED_ATTEMPTS
+	KEYED_ATTEMPTS,
+	KEYED_FLOOR
 } KeyedTable;
 
-#define KEYED_TABLE_COUNT (KEYED_ATTEMPTS + 1)
+#define KEYED_TABLE_COUNT (KEYED_FLOOR + 1)
 
 typedef struct KeyedTableBinding
 {

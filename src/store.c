@@ -68,7 +68,6 @@ typedef enum Statement
 	STMT_LOCK_BOOKING,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
-	STMT_READ_FLOOR,
 	STMT_PROBE_FLOOR,
 	STMT_PROBE_UNBARRED_FLOOR,
 	STMT_READ_EDGES,
@@ -189,15 +188,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"assignment_strategy = coalesce($6, b.assignment_strategy), updated_at = pg_catalog.now() "
 		"WHERE b.id = $1 AND b.assignment_state_version = $2",
 		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
-	},
-	[STMT_READ_FLOOR] = {
-		"SELECT t.id, coalesce(t.table_number::text, '') AS number, t.zone_id, "
-		"t.capacity::int AS capacity, t.min_party_size::int AS min_party, "
-		"coalesce(t.max_party_size, t.capacity)::int AS max_party, "
-		"t.mobility::text = 'movable' AS movable, "
-		"t.active AND t.status::text <> 'out_of_service' AS in_service "
-		"FROM @tables@ t WHERE t.restaurant_id = $1",
-		1, {UUIDOID}
 	},
 
 	/*
@@ -922,16 +912,22 @@ keyed_end(KeyedScan *scan)
 	table_close(scan->relation, AccessShareLock);
 }
 
-static Datum
-keyed_column(const KeyedScan *scan, HeapTuple tuple, const char *name, bool *isnull)
+static AttrNumber
+keyed_attnum(const KeyedScan *scan, const char *name)
 {
-	TupleDesc	desc = RelationGetDescr(scan->relation);
-	int			attnum = SPI_fnumber(desc, name);
+	int			attnum = SPI_fnumber(RelationGetDescr(scan->relation), name);
 
 	if (attnum <= 0)
 		elog(ERROR, "column \"%s\" of relation \"%s\" is missing", name,
 			 RelationGetRelationName(scan->relation));
-	return heap_getattr(tuple, attnum, desc, isnull);
+	return attnum;
+}
+
+static Datum
+keyed_column(const KeyedScan *scan, HeapTuple tuple, const char *name, bool *isnull)
+{
+	return heap_getattr(tuple, keyed_attnum(scan, name), RelationGetDescr(scan->relation),
+						isnull);
 }
 
 /*
@@ -1188,7 +1184,7 @@ store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id)
  * The floor
  */
 
-/* Columns of STMT_READ_FLOOR; forty rows and more, so each is taken apart only once. */
+/* Columns of table_inventory that a plan rests on. */
 typedef enum FloorColumn
 {
 	FLOOR_ID,
@@ -1197,54 +1193,156 @@ typedef enum FloorColumn
 	FLOOR_CAPACITY,
 	FLOOR_MIN_PARTY,
 	FLOOR_MAX_PARTY,
-	FLOOR_MOVABLE,
-	FLOOR_IN_SERVICE
+	FLOOR_MOBILITY,
+	FLOOR_ACTIVE,
+	FLOOR_STATUS
 } FloorColumn;
 
-#define FLOOR_COLUMN_COUNT (FLOOR_IN_SERVICE + 1)
+#define FLOOR_COLUMN_COUNT (FLOOR_STATUS + 1)
+
+static const char *const floor_columns[FLOOR_COLUMN_COUNT] = {
+	[FLOOR_ID] = "id",
+	[FLOOR_NUMBER] = "table_number",
+	[FLOOR_ZONE_ID] = "zone_id",
+	[FLOOR_CAPACITY] = "capacity",
+	[FLOOR_MIN_PARTY] = "min_party_size",
+	[FLOOR_MAX_PARTY] = "max_party_size",
+	[FLOOR_MOBILITY] = "mobility",
+	[FLOOR_ACTIVE] = "active",
+	[FLOOR_STATUS] = "status",
+};
+
+/* One row of table_inventory, taken apart. */
+typedef struct FloorRow
+{
+	TupleDesc	desc;
+	AttrNumber	attnums[FLOOR_COLUMN_COUNT];
+	Datum	   *values;			/* of all attributes */
+	bool	   *nulls;
+} FloorRow;
+
+static Oid
+floor_type(const FloorRow *row, FloorColumn column)
+{
+	return TupleDescAttr(row->desc, row->attnums[column] - 1)->atttypid;
+}
+
+static Datum
+floor_value(const FloorRow *row, FloorColumn column, bool *isnull)
+{
+	*isnull = row->nulls[row->attnums[column] - 1];
+	return row->values[row->attnums[column] - 1];
+}
+
+/* A number of covers, in whatever width the app has it. */
+static int
+floor_int(const FloorRow *row, FloorColumn column, int if_null)
+{
+	bool		isnull;
+	Datum		value = floor_value(row, column, &isnull);
+
+	if (isnull)
+		return if_null;
+	switch (floor_type(row, column))
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT8OID:
+			return (int) Min(DatumGetInt64(value), (int64) PG_INT32_MAX);
+	}
+	return DatumGetInt32(value);
+}
+
+/* A text or an enum of the app, as text; empty for null. */
+static const char *
+floor_text(const FloorRow *row, FloorColumn column)
+{
+	bool		isnull;
+	Datum		value = floor_value(row, column, &isnull);
+	Oid			type = floor_type(row, column);
+	Oid			output;
+	bool		varlena;
+
+	if (isnull)
+		return "";
+	if (type == TEXTOID || type == VARCHAROID)
+		return TextDatumGetCString(value);
+	getTypeOutputInfo(type, &output, &varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+/* Does it say this word? */
+static bool
+floor_says(const FloorRow *row, FloorColumn column, const char *word)
+{
+	bool		isnull;
+	Datum		value = floor_value(row, column, &isnull);
+	int			length = (int) strlen(word);
+
+	if (isnull)
+		return false;
+	if (floor_type(row, column) == TEXTOID)
+	{
+		text	   *stored = DatumGetTextPP(value);
+
+		return (int) VARSIZE_ANY_EXHDR(stored) == length &&
+			memcmp(VARDATA_ANY(stored), word, length) == 0;
+	}
+	return strcmp(floor_text(row, column), word) == 0;
+}
 
 static void
-floor_table(const Datum *values, const bool *nulls, MemoryContext context, PlannerTable *table)
+floor_table(const FloorRow *row, PlannerTable *table)
 {
-	text	   *number = DatumGetTextPP(values[FLOOR_NUMBER]);
-	int			length = VARSIZE_ANY_EXHDR(number);
-	char	   *copy = MemoryContextAlloc(context, length + 1);
+	bool		isnull;
+	Datum		value;
 
-	memcpy(copy, VARDATA_ANY(number), length);
-	copy[length] = '\0';
-	table->id = *DatumGetUUIDP(values[FLOOR_ID]);
-	table->number = copy;
-	table->has_zone = !nulls[FLOOR_ZONE_ID];
+	memset(table, 0, sizeof(PlannerTable));
+	table->id = *DatumGetUUIDP(floor_value(row, FLOOR_ID, &isnull));
+	table->number = floor_text(row, FLOOR_NUMBER);
+	value = floor_value(row, FLOOR_ZONE_ID, &isnull);
+	table->has_zone = !isnull;
 	if (table->has_zone)
-		table->zone_id = *DatumGetUUIDP(values[FLOOR_ZONE_ID]);
-	table->capacity = nulls[FLOOR_CAPACITY] ? 0 : DatumGetInt32(values[FLOOR_CAPACITY]);
-	table->min_party = nulls[FLOOR_MIN_PARTY] ? 1 : DatumGetInt32(values[FLOOR_MIN_PARTY]);
-	table->max_party = nulls[FLOOR_MAX_PARTY] ? 0 : DatumGetInt32(values[FLOOR_MAX_PARTY]);
-	table->movable = !nulls[FLOOR_MOVABLE] && DatumGetBool(values[FLOOR_MOVABLE]);
-	table->usable = !nulls[FLOOR_IN_SERVICE] && DatumGetBool(values[FLOOR_IN_SERVICE]);
+		table->zone_id = *DatumGetUUIDP(value);
+	table->capacity = floor_int(row, FLOOR_CAPACITY, 0);
+	table->min_party = floor_int(row, FLOOR_MIN_PARTY, 1);
+	table->max_party = floor_int(row, FLOOR_MAX_PARTY, table->capacity);
+	table->movable = floor_says(row, FLOOR_MOBILITY, "movable");
+	value = floor_value(row, FLOOR_ACTIVE, &isnull);
+	table->usable = !isnull && DatumGetBool(value) &&
+		!floor_says(row, FLOOR_STATUS, "out_of_service");
 }
 
 /* Read the tables of the booking's restaurant, without asking which are taken. */
 void
 store_read_floor(const BookingRecord *booking, Floor *floor)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[1] = {UUIDPGetDatum(&booking->restaurant_id)};
-	uint64		nrows = execute_select(STMT_READ_FLOOR, values, NULL);
+	int			allocated = 64;
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	FloorRow	row;
 
 	memset(floor, 0, sizeof(Floor));
-	floor->ntables = (int) nrows;
-	floor->tables = MemoryContextAllocZero(caller, sizeof(PlannerTable) * Max(nrows, 1));
-	floor->known = MemoryContextAllocZero(caller, sizeof(bool) * Max(nrows, 1));
-	for (uint64 row = 0; row < nrows; row++)
+	floor->tables = palloc(sizeof(PlannerTable) * allocated);
+	keyed_begin(&scan, KEYED_FLOOR, UUIDPGetDatum(&booking->restaurant_id), false,
+				GetTransactionSnapshot());
+	row.desc = RelationGetDescr(scan.relation);
+	row.values = palloc(sizeof(Datum) * row.desc->natts);
+	row.nulls = palloc(sizeof(bool) * row.desc->natts);
+	for (int i = 0; i < FLOOR_COLUMN_COUNT; i++)
+		row.attnums[i] = keyed_attnum(&scan, floor_columns[i]);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
-		Datum		columns[FLOOR_COLUMN_COUNT];
-		bool		nulls[FLOOR_COLUMN_COUNT];
-
-		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, columns, nulls);
-		floor_table(columns, nulls, caller, &floor->tables[row]);
+		if (floor->ntables == allocated)
+		{
+			allocated *= 2;
+			floor->tables = repalloc(floor->tables, sizeof(PlannerTable) * allocated);
+		}
+		heap_deform_tuple(tuple, row.desc, row.values, row.nulls);
+		floor_table(&row, &floor->tables[floor->ntables++]);
 	}
-	SPI_freetuptable(SPI_tuptable);
+	keyed_end(&scan);
+	floor->known = palloc0(sizeof(bool) * Max(floor->ntables, 1));
 }
 
 /* Is there any hold, block or second ledger to look into? */
