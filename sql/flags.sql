@@ -31,3 +31,12 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'assignment_library_version';
 COMMENT ON FUNCTION assignment_v3.library_version() IS
 	'version of the shared library that this session has loaded';
+
+-- grant_flags(): lets a role set the flags.  The extension's owner has that right from the start.
+-- Errors: 42501 without the right to grant SET on the parameters, 22004 null.
+CREATE FUNCTION assignment_v3.grant_flags(grantee regrole)
+RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'assignment_grant_flags';
+COMMENT ON FUNCTION assignment_v3.grant_flags(regrole) IS
+	'grants SET on every parameter of this extension to a role; for a superuser';

@@ -31,18 +31,6 @@ END
 $$;
 
 -- The owner may flip the flags for a session, a role and the database, before the library is loaded too.
-DO $$
-DECLARE
-	flag text;
-BEGIN
-	IF (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = '@extowner@'::regrole) THEN
-		RETURN;
-	END IF;
-	-- loads the library, which an install under check_function_bodies = off has not done
-	PERFORM assignment_v3.allowed_transitions('created');
-	FOR flag IN SELECT s.name FROM pg_settings s WHERE s.name LIKE 'assignment\_v3.%'
-	LOOP
-		EXECUTE format('GRANT SET ON PARAMETER %s TO @extowner@', flag);
-	END LOOP;
-END
-$$;
+SELECT assignment_v3.grant_flags(r.oid)
+FROM pg_roles AS r
+WHERE r.oid = '@extowner@'::regrole AND NOT r.rolsuper;

@@ -19,16 +19,24 @@
  */
 #include "postgres.h"
 
+#include "commands/extension.h"
 #include "common/hashfn.h"
 #include "flags.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(assignment_flag_accepts);
+PG_FUNCTION_INFO_V1(assignment_grant_flags);
 
 /* salt of the rollout, the letters V3ROLLOU, apart from every other hash of ids */
 #define ROLLOUT_SALT UINT64CONST(0x5633524f4c4c4f55)
 #define ROLLOUT_BUCKETS 10000
+
+#define EVENT_LEVEL_FLAG "assignment_v3.event_level"
+#define STEP_LOG_LEVEL_FLAG "assignment_v3.step_log_level"
 
 static bool flag_enabled = false;
 static bool flag_shadow = false;
@@ -139,12 +147,12 @@ FlagsInit(void)
 								int_flags[i].value, *int_flags[i].value,
 								int_flags[i].minimum, int_flags[i].maximum,
 								PGC_SUSET, int_flags[i].flags, NULL, NULL, NULL);
-	DefineCustomEnumVariable("assignment_v3.event_level",
+	DefineCustomEnumVariable(EVENT_LEVEL_FLAG,
 							 "Events that are written.",
 							 "\"outcomes\" keeps all that reports and gates count, \"steps\" adds the coordinator's steps.",
 							 &flag_event_level, EVENT_LEVEL_STEPS, event_level_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomEnumVariable("assignment_v3.step_log_level",
+	DefineCustomEnumVariable(STEP_LOG_LEVEL_FLAG,
 							 "Level at which the coordinator's steps go to the server log.",
 							 NULL,
 							 &flag_step_log_level, DEBUG1, log_level_options,
@@ -293,4 +301,62 @@ assignment_flag_accepts(PG_FUNCTION_ARGS)
 	value = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	PG_RETURN_BOOL(set_config_option(name, value, PGC_SUSET, PGC_S_TEST,
 									 GUC_ACTION_SET, false, DEBUG5, false) != 0);
+}
+
+/* GRANT SET ON PARAMETER all flags TO a role */
+static GrantStmt *
+flags_grant(Oid role)
+{
+	GrantStmt  *grant = makeNode(GrantStmt);
+	AccessPriv *privilege = makeNode(AccessPriv);
+	RoleSpec   *grantee = makeNode(RoleSpec);
+
+	privilege->priv_name = pstrdup("set");
+	grantee->roletype = ROLESPEC_CSTRING;
+	grantee->rolename = GetUserNameFromId(role, false);
+	grantee->location = -1;
+	grant->is_grant = true;
+	grant->targtype = ACL_TARGET_OBJECT;
+	grant->objtype = OBJECT_PARAMETER_ACL;
+	grant->privileges = list_make1(privilege);
+	grant->grantees = list_make1(grantee);
+	grant->behavior = DROP_RESTRICT;
+	for (int i = 0; i < (int) lengthof(bool_flags); i++)
+		grant->objects = lappend(grant->objects, makeString(pstrdup(bool_flags[i].name)));
+	for (int i = 0; i < (int) lengthof(int_flags); i++)
+		grant->objects = lappend(grant->objects, makeString(pstrdup(int_flags[i].name)));
+	grant->objects = lappend(grant->objects, makeString(pstrdup(EVENT_LEVEL_FLAG)));
+	grant->objects = lappend(grant->objects, makeString(pstrdup(STEP_LOG_LEVEL_FLAG)));
+	return grant;
+}
+
+/*
+ * grant_flags(grantee regrole): let a role set the flags.  Needs the right to
+ * grant that, which a superuser has.
+ *
+ * The install script calls it.  There the grants must not be recorded as the
+ * extension's initial privileges, as any other of its grants are: parameters
+ * belong to the cluster and outlive the extension, and PostgreSQL 17 can then
+ * drop the role never more ("cache lookup failed for parameter ACL").
+ */
+Datum
+assignment_grant_flags(PG_FUNCTION_ARGS)
+{
+	bool		installing = creating_extension;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("grantee must not be null")));
+	creating_extension = false;
+	PG_TRY();
+	{
+		ExecuteGrantStmt(flags_grant(PG_GETARG_OID(0)));
+	}
+	PG_FINALLY();
+	{
+		creating_extension = installing;
+	}
+	PG_END_TRY();
+	PG_RETURN_VOID();
 }
