@@ -33,7 +33,7 @@ COMMENT ON FUNCTION assignment_v3.library_version() IS
 	'version of the shared library that this session has loaded';
 
 -- grant_flags(): lets a role set the flags.  The extension's owner has that right from the start.
--- Errors: 42501 without the right to grant SET on the parameters, 22004 null.
+-- Errors: 42501 without the right to grant SET on the parameters, PT422 null.
 CREATE FUNCTION assignment_v3.grant_flags(grantee regrole)
 RETURNS void
 LANGUAGE c VOLATILE

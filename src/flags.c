@@ -24,6 +24,7 @@
 #include "flags.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "sqlstates.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -346,7 +347,7 @@ assignment_grant_flags(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("grantee must not be null")));
 	creating_extension = false;
 	PG_TRY();
