@@ -34,6 +34,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -99,6 +100,7 @@ static const struct
 	bool		own;			/* in the extension's schema, else the app's */
 	const char *name;
 	const char *key;
+	const char *then;			/* the second column, where it matters */
 }			keyed_tables[KEYED_TABLE_COUNT] = {
 	[KEYED_QUEUE] = {true, "queue", "booking_id"},
 	[KEYED_BREAKERS] = {true, "breakers", "restaurant_id"},
@@ -108,6 +110,8 @@ static const struct
 	[KEYED_ASSIGNMENTS] = {false, "booking_table_assignments", "booking_id"},
 	[KEYED_ATTEMPTS] = {false, "booking_assignment_attempts", "booking_id"},
 	[KEYED_FLOOR] = {false, "table_inventory", "restaurant_id"},
+	[KEYED_TABLE] = {false, "table_inventory", "id"},
+	[KEYED_TIMELINE] = {false, "booking_table_assignments", "table_id", "start_at"},
 };
 
 static Binding *current = NULL;
@@ -297,9 +301,9 @@ bind_columns(Binding *binding)
 	}
 }
 
-/* Find a btree that begins with the key and holds every row. */
+/* Find a btree that begins with the key, or with both keys, and holds every row. */
 static Oid
-find_key_index(Relation relation, AttrNumber key)
+find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 {
 	List	   *indexes = RelationGetIndexList(relation);
 	ListCell   *cell;
@@ -311,7 +315,10 @@ find_key_index(Relation relation, AttrNumber key)
 		Form_pg_index form = index->rd_index;
 
 		if (index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
-			form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL)
+			form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL &&
+			(then == InvalidAttrNumber ||
+			 (form->indnkeyatts > 1 && form->indkey.values[1] == then &&
+			  (index->rd_indoption[1] & INDOPTION_DESC) == 0)))
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
@@ -335,7 +342,9 @@ bind_keyed_tables(Binding *binding)
 		if (keyed->key == InvalidAttrNumber)
 			report_bad_column(keyed_tables[i].name, keyed_tables[i].key);
 		relation = table_open(keyed->relid, AccessShareLock);
-		keyed->index = find_key_index(relation, keyed->key);
+		keyed->index = find_key_index(relation, keyed->key, keyed_tables[i].then ?
+									  get_attnum(keyed->relid, keyed_tables[i].then) :
+									  InvalidAttrNumber);
 		table_close(relation, AccessShareLock);
 		if (!OidIsValid(keyed->index))
 			ereport(ERROR,

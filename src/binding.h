@@ -43,10 +43,12 @@ typedef enum KeyedTable
 	KEYED_BLOCKS,
 	KEYED_ASSIGNMENTS,
 	KEYED_ATTEMPTS,
-	KEYED_FLOOR
+	KEYED_FLOOR,
+	KEYED_TABLE,
+	KEYED_TIMELINE				/* assignments of a table, by their start */
 } KeyedTable;
 
-#define KEYED_TABLE_COUNT (KEYED_FLOOR + 1)
+#define KEYED_TABLE_COUNT (KEYED_TIMELINE + 1)
 
 typedef struct KeyedTableBinding
 {

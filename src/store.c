@@ -68,8 +68,7 @@ typedef enum Statement
 	STMT_LOCK_BOOKING,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
-	STMT_PROBE_FLOOR,
-	STMT_PROBE_UNBARRED_FLOOR,
+	STMT_READ_BARRED,
 	STMT_READ_EDGES,
 	STMT_READ_RECORDS,
 	STMT_EXPLAIN,
@@ -131,16 +130,6 @@ typedef struct StatementText
 	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
 	"AND l.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
 
-/* The tables $6: which of them is taken, and which out of the question else. */
-#define PROBE_FLOOR(or_barred) \
-	"SELECT (p.n)::int AS n, a.end_at > $2 AS taken, " \
-	"NOT t.active OR t.status::text = 'out_of_service'" or_barred " AS barred " \
-	"FROM ROWS FROM (pg_catalog.unnest($6)) WITH ORDINALITY AS p (id, n) " \
-	"JOIN @tables@ t ON t.id = p.id LEFT JOIN LATERAL (" \
-	"SELECT x.end_at FROM @assignments@ x " \
-	"WHERE x.table_id = p.id AND x.start_at < $3 AND x.booking_id <> $4 " \
-	"ORDER BY x.start_at DESC LIMIT 1) a ON true"
-
 #define CLAIM_COLUMNS \
 	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
 	"FROM assignment_v3.queue q " \
@@ -190,17 +179,8 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
 	},
 
-	/*
-	 * Assignments of one table never overlap, so the last one that starts
-	 * before the window ends is the only one that can reach into it.
-	 */
-	[STMT_PROBE_FLOOR] = {
-		PROBE_FLOOR(" OR (p.id IN (" BARRED_TABLES ")) IS TRUE"),
-		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
-	},
-	/* the same where there are no holds, blocks or ledger at all */
-	[STMT_PROBE_UNBARRED_FLOOR] = {
-		PROBE_FLOOR(""),
+	[STMT_READ_BARRED] = {
+		"SELECT b.table_id FROM (" BARRED_TABLES ") b (table_id) WHERE b.table_id = ANY ($6)",
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	[STMT_READ_EDGES] = {
@@ -1291,6 +1271,15 @@ floor_says(const FloorRow *row, FloorColumn column, const char *word)
 	return strcmp(floor_text(row, column), word) == 0;
 }
 
+static bool
+floor_in_service(const FloorRow *row)
+{
+	bool		isnull;
+	Datum		active = floor_value(row, FLOOR_ACTIVE, &isnull);
+
+	return !isnull && DatumGetBool(active) && !floor_says(row, FLOOR_STATUS, "out_of_service");
+}
+
 static void
 floor_table(const FloorRow *row, PlannerTable *table)
 {
@@ -1308,9 +1297,18 @@ floor_table(const FloorRow *row, PlannerTable *table)
 	table->min_party = floor_int(row, FLOOR_MIN_PARTY, 1);
 	table->max_party = floor_int(row, FLOOR_MAX_PARTY, table->capacity);
 	table->movable = floor_says(row, FLOOR_MOBILITY, "movable");
-	value = floor_value(row, FLOOR_ACTIVE, &isnull);
-	table->usable = !isnull && DatumGetBool(value) &&
-		!floor_says(row, FLOOR_STATUS, "out_of_service");
+	table->usable = floor_in_service(row);
+}
+
+/* Prepare to take apart rows of table_inventory. */
+static void
+floor_row_begin(FloorRow *row, const KeyedScan *scan)
+{
+	row->desc = RelationGetDescr(scan->relation);
+	row->values = palloc(sizeof(Datum) * row->desc->natts);
+	row->nulls = palloc(sizeof(bool) * row->desc->natts);
+	for (int i = 0; i < FLOOR_COLUMN_COUNT; i++)
+		row->attnums[i] = keyed_attnum(scan, floor_columns[i]);
 }
 
 /* Read the tables of the booking's restaurant, without asking which are taken. */
@@ -1326,11 +1324,7 @@ store_read_floor(const BookingRecord *booking, Floor *floor)
 	floor->tables = palloc(sizeof(PlannerTable) * allocated);
 	keyed_begin(&scan, KEYED_FLOOR, UUIDPGetDatum(&booking->restaurant_id), false,
 				GetTransactionSnapshot());
-	row.desc = RelationGetDescr(scan.relation);
-	row.values = palloc(sizeof(Datum) * row.desc->natts);
-	row.nulls = palloc(sizeof(bool) * row.desc->natts);
-	for (int i = 0; i < FLOOR_COLUMN_COUNT; i++)
-		row.attnums[i] = keyed_attnum(&scan, floor_columns[i]);
+	floor_row_begin(&row, &scan);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
 		if (floor->ntables == allocated)
@@ -1356,13 +1350,79 @@ may_be_barred(void)
 		!is_empty(binding->keyed[KEYED_BLOCKS].relid);
 }
 
+static int
+find_table(const Floor *floor, const pg_uuid_t *id)
+{
+	for (int i = 0; i < floor->ntables; i++)
+	{
+		if (memcmp(&floor->tables[i].id, id, UUID_LEN) == 0)
+			return i;
+	}
+	return -1;
+}
+
 /*
- * Find out which of these tables are taken, held or blocked in the booking's
- * window.  Tables that seat the booking itself are free to it.
+ * Is a table taken in the booking's window by another one?  Assignments of one
+ * table never overlap, so the last that starts before the window ends is the
+ * only one that can reach into it.
  */
-void
-store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
-				  const int *tables, int ntables)
+static bool
+is_taken(const KeyedScan *timeline, Relation index, const pg_uuid_t *table_id,
+		 const BookingRecord *booking)
+{
+	TupleDesc	desc = RelationGetDescr(timeline->relation);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		taken = false;
+
+	ScanKeyInit(&keys[0], keyed_attnum(timeline, "table_id"), BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(table_id));
+	ScanKeyInit(&keys[1], keyed_attnum(timeline, "start_at"), BTLessStrategyNumber,
+				F_TIMESTAMPTZ_LT, TimestampTzGetDatum(booking->end_at));
+	scan = systable_beginscan_ordered(timeline->relation, index, timeline->snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
+	{
+		bool		isnull;
+		Datum		owner = keyed_column(timeline, tuple, "booking_id", &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!isnull && memcmp(DatumGetUUIDP(owner), &booking->id, UUID_LEN) == 0)
+			continue;
+		taken = DatumGetTimestampTz(heap_getattr(tuple, keyed_attnum(timeline, "end_at"), desc,
+												 &isnull)) > booking->start_at;
+		break;
+	}
+	systable_endscan_ordered(scan);
+	return taken;
+}
+
+/* Is a table still in service? */
+static bool
+is_in_service(const pg_uuid_t *table_id)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		in_service = false;
+
+	keyed_begin(&scan, KEYED_TABLE, UUIDPGetDatum(table_id), false, GetTransactionSnapshot());
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		FloorRow	row;
+
+		floor_row_begin(&row, &scan);
+		heap_deform_tuple(tuple, row.desc, row.values, row.nulls);
+		in_service = floor_in_service(&row);
+	}
+	keyed_end(&scan);
+	return in_service;
+}
+
+/* Bar those of the given tables that are held, blocked or in the second ledger. */
+static void
+bar_tables(const BookingRecord *booking, TimestampTz now, Floor *floor, const int *tables,
+		   int ntables)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(ntables, 1));
 	Datum		values[6] = {
@@ -1377,30 +1437,47 @@ store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 	for (int i = 0; i < ntables; i++)
 		ids[i] = floor->tables[tables[i]].id;
 	values[5] = uuid_array(ids, ntables);
-	nrows = execute_select(may_be_barred() ? STMT_PROBE_FLOOR : STMT_PROBE_UNBARRED_FLOOR,
-						   values, NULL);
+	nrows = execute_select(STMT_READ_BARRED, values, NULL);
 	for (uint64 row = 0; row < nrows; row++)
 	{
-		int			index = tables[int_column(row, "n", 1) - 1];
-		PlannerTable *table = &floor->tables[index];
+		pg_uuid_t	id;
+		int			table = uuid_column(row, "table_id", &id) ? find_table(floor, &id) : -1;
 
-		table->taken = bool_column(row, "taken");
-		if (table->taken || bool_column(row, "barred"))
-			table->usable = false;
-		floor->known[index] = true;
+		if (table >= 0)
+			floor->tables[table].usable = false;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
 
-static int
-find_table(const Floor *floor, const pg_uuid_t *id)
+/*
+ * Find out which of these tables are taken, held, blocked or out of service in
+ * the booking's window, with a fresh snapshot.  Tables that seat the booking
+ * itself are free to it.
+ */
+void
+store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
+				  const int *tables, int ntables)
 {
-	for (int i = 0; i < floor->ntables; i++)
+	KeyedScan	timeline;
+	Relation	index;
+
+	timeline.relation = table_open(binding_get()->keyed[KEYED_TIMELINE].relid, AccessShareLock);
+	timeline.snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	index = index_open(binding_get()->keyed[KEYED_TIMELINE].index, AccessShareLock);
+	for (int i = 0; i < ntables; i++)
 	{
-		if (memcmp(&floor->tables[i].id, id, UUID_LEN) == 0)
-			return i;
+		PlannerTable *table = &floor->tables[tables[i]];
+
+		table->taken = is_taken(&timeline, index, &table->id, booking);
+		if (table->taken || (table->usable && !is_in_service(&table->id)))
+			table->usable = false;
+		floor->known[tables[i]] = true;
 	}
-	return -1;
+	index_close(index, AccessShareLock);
+	UnregisterSnapshot(timeline.snapshot);
+	table_close(timeline.relation, AccessShareLock);
+	if (may_be_barred())
+		bar_tables(booking, now, floor, tables, ntables);
 }
 
 /* Read the adjacencies among the usable movable tables of a floor. */
