@@ -38,7 +38,7 @@
 #include <time.h>
 
 #define MAX_CLIENTS 64
-#define MAX_PARAMS 8
+#define ID_SIZE 60
 #define MAX_STATEMENTS 40
 #define MAX_MERGE 3
 #define MAX_FLOOR 200
@@ -70,6 +70,7 @@ typedef struct Worker
 	int			number;
 	int			confirmed;
 	long		round_trips;
+	unsigned short chance[3];
 } Worker;
 
 typedef struct Competitor
@@ -192,24 +193,24 @@ static const char *const floor_statements[MAX_STATEMENTS] = {
 	"($1, 'assignment_in_progress', 'assigned', 5, '{\"trigger\": \"manual\"}'), "
 	"($1, 'assigned', 'confirmed', 6, $2)",
 	[FLOOR_EVENTS] =
-	"INSERT INTO observability_events (source, event_type, context, booking_id, restaurant_id) VALUES "
+	"INSERT INTO observability_events (source, event_type, context, booking_id, restaurant_id, id) VALUES "
 #define STEP "('assignment.coordinator', 'coordinator."
 #define HOP "('assignment.state_machine', 'booking.assignment_state_transition', '{\"metadata\": {\"trigger\": \"manual\"}, "
-	STEP "start', '{\"mode\": \"active\", \"trigger\": \"manual\"}', $1, $2), "
-	STEP "lock_acquired', '{\"mode\": \"active\", \"trigger\": \"manual\"}', $1, $2), "
-	STEP "rate_permit_acquired', '{\"mode\": \"active\", \"slot\": 1, \"trigger\": \"manual\"}', $1, $2), "
-	HOP "\"from\": \"created\", \"to\": \"capacity_verified\", \"version\": 2}', $1, $2), "
-	HOP "\"from\": \"capacity_verified\", \"to\": \"assignment_pending\", \"version\": 3}', $1, $2), "
-	HOP "\"from\": \"assignment_pending\", \"to\": \"assignment_in_progress\", \"version\": 4}', $1, $2), "
-	HOP "\"from\": \"assignment_in_progress\", \"to\": \"assigned\", \"version\": 5}', $1, $2), "
-	"('assignment.state_machine', 'booking.assignment_state_transition', $3, $1, $2), "
-	STEP "confirmed', $4, $1, $2)",
+	STEP "start', '{\"mode\": \"active\", \"trigger\": \"manual\"}', $1, $2, $5), "
+	STEP "lock_acquired', '{\"mode\": \"active\", \"trigger\": \"manual\"}', $1, $2, $6), "
+	STEP "rate_permit_acquired', '{\"mode\": \"active\", \"slot\": 1, \"trigger\": \"manual\"}', $1, $2, $7), "
+	HOP "\"from\": \"created\", \"to\": \"capacity_verified\", \"version\": 2}', $1, $2, $8), "
+	HOP "\"from\": \"capacity_verified\", \"to\": \"assignment_pending\", \"version\": 3}', $1, $2, $9), "
+	HOP "\"from\": \"assignment_pending\", \"to\": \"assignment_in_progress\", \"version\": 4}', $1, $2, $10), "
+	HOP "\"from\": \"assignment_in_progress\", \"to\": \"assigned\", \"version\": 5}', $1, $2, $11), "
+	"('assignment.state_machine', 'booking.assignment_state_transition', $3, $1, $2, $12), "
+	STEP "confirmed', $4, $1, $2, $13)",
 	[FLOOR_ATTEMPT] =
 	"INSERT INTO booking_assignment_attempts (booking_id, attempt_no, strategy, result, metadata) "
 	"VALUES ($1, 1, 'optimal_fit', 'success', $2)",
 	[FLOOR_MESSAGE] =
-	"INSERT INTO capacity_outbox (event_type, dedupe_key, restaurant_id, booking_id, idempotency_key, payload) "
-	"VALUES ('booking.assignment_state.confirmed', $3, $2, $1, 'booking.assignment_state.confirmed:' || $3, $4) "
+	"INSERT INTO capacity_outbox (id, event_type, dedupe_key, restaurant_id, booking_id, idempotency_key, payload) "
+	"VALUES ($5, 'booking.assignment_state.confirmed', $3, $2, $1, 'booking.assignment_state.confirmed:' || $3, $4) "
 	"ON CONFLICT DO NOTHING",
 	[FLOOR_BOOKING] =
 	"UPDATE bookings SET assignment_state = 'confirmed', assignment_state_version = 6, status = 'confirmed', "
@@ -248,19 +249,40 @@ drain_pipeline(Worker *worker)
 	}
 }
 
+/* An id in the order of time, as version 7 of RFC 9562 has it: process_booking writes such ones. */
+static char *
+make_id(Worker *worker, char *id)
+{
+	struct timespec now;
+	unsigned long long ms;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	ms = now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
+	snprintf(id, ID_SIZE, "%08llx-%04llx-7%03lx-8%03lx-%06lx%06lx", ms >> 16, ms & 0xffff,
+			 now.tv_nsec / 1000 % 1000 * 4, nrand48(worker->chance) & 0xfff,
+			 nrand48(worker->chance) & 0xffffff, nrand48(worker->chance) & 0xffffff);
+	return id;
+}
+
 static bool
 process_by_floor(Worker *worker, const Item *item)
 {
+	char		ids[10][ID_SIZE];
+
+	for (int i = 0; i < 10; i++)
+		make_id(worker, ids[i]);
 	PQenterPipelineMode(worker->conn);
 	for (int i = 0; i < item->ntables; i++)
 		send_statement(worker, FLOOR_ASSIGN,
 					   PARAMS(item->booking, item->tables[i], item->start_at, item->end_at));
 	send_statement(worker, FLOOR_HISTORY, PARAMS(item->booking, item->arrival));
 	send_statement(worker, FLOOR_EVENTS, PARAMS(item->booking, item->restaurant,
-												item->arrival_event, item->confirmed_event));
+												item->arrival_event, item->confirmed_event,
+												ids[0], ids[1], ids[2], ids[3], ids[4], ids[5],
+												ids[6], ids[7], ids[8]));
 	send_statement(worker, FLOOR_ATTEMPT, PARAMS(item->booking, item->attempt));
 	send_statement(worker, FLOOR_MESSAGE,
-				   PARAMS(item->booking, item->restaurant, item->dedupe_key, item->message));
+				   PARAMS(item->booking, item->restaurant, item->dedupe_key, item->message, ids[9]));
 	send_statement(worker, FLOOR_BOOKING, PARAMS(item->booking));
 	send_statement(worker, FLOOR_QUEUE, PARAMS(item->booking));
 	PQpipelineSync(worker->conn);
@@ -870,6 +892,8 @@ main(int argc, char **argv)
 	for (int i = 0; i < nclients; i++)
 	{
 		workers[i].number = i;
+		workers[i].chance[0] = (unsigned short) i;
+		workers[i].chance[1] = (unsigned short) time(NULL);
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
 			die("could not start", "a thread");
 	}

@@ -432,7 +432,7 @@ assignment_mode(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {0};
 
 	store_enter(&scope);
-	store_load_rollout(restaurant_id, &rollout);
+	lookup_rollout(restaurant_id, &rollout);
 	store_leave(&scope);
 	mode = flags_mode(&rollout, restaurant_id, &reason);
 

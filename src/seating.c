@@ -83,7 +83,7 @@ seating_read(Seating *seating, const BookingRecord *booking, PlannerStrategy str
 	memset(seating, 0, sizeof(Seating));
 	seating->booking = booking;
 	seating->now = now;
-	store_read_floor(booking, &seating->floor);
+	lookup_floor(&booking->restaurant_id, &seating->floor);
 	if (strategy == STRATEGY_LOAD_BALANCING)
 		probe(seating, NULL);
 	if (strategy == STRATEGY_HISTORICAL_SUCCESS)

@@ -16,12 +16,16 @@
  * the planning runs under these settings, never the execution, so the app's
  * triggers keep their own plans.
  *
+ * What is read by a key at each call, and is mostly not there, is not read by
+ * statements but by lookup.c.
+ *
  * Everything between store_enter() and store_leave() runs with the rights of
  * the owner of bookings, as PostgreSQL's own foreign-key triggers do, and
  * under the search_path that attach() recorded, for the app's triggers that
- * our statements fire.  That path is the app's own choice and has pg_catalog
- * in front; all relations and types here are qualified none the less.  Both
- * are put back by store_leave(), and by the end of the subtransaction or
+ * our statements fire.  That path is the app's own choice, with pg_catalog in
+ * front and pg_temp at the end, so that no temporary object stands in for
+ * anything; relations are qualified none the less, and so are operators that
+ * a better match in the app's schema could displace.  Both are put back by store_leave(), and by the end of the subtransaction or
  * transaction if an error comes first.
  *
  * A statement that writes sees a fresh snapshot under READ COMMITTED.
@@ -30,10 +34,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/stratnum.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "binding.h"
 #include "catalog/namespace.h"
@@ -45,18 +46,14 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "store.h"
-#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define STATEMENT_MAX_ARGS 12
@@ -852,182 +849,6 @@ uuid_array(const pg_uuid_t *ids, int nids)
  * Bookings
  */
 
-/*
- * Rows are looked up by a key in an index, and without the executor, which
- * would cost more than all the rest: they are wanted at each call and are
- * mostly not there.
- */
-typedef struct KeyedScan
-{
-	Relation	relation;
-	Snapshot	snapshot;
-	SysScanDesc scan;
-} KeyedScan;
-
-/* The index is looked up under the table's lock, as it may have been replaced. */
-static void
-keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot snapshot)
-{
-	const KeyedTableBinding *keyed;
-	ScanKeyData scan_key;
-
-	scan->relation = table_open(binding_get()->keyed[which].relid, AccessShareLock);
-	scan->snapshot = RegisterSnapshot(snapshot);
-	keyed = &binding_get()->keyed[which];
-	if (is_null)
-		ScanKeyEntryInitialize(&scan_key, SK_ISNULL | SK_SEARCHNULL, keyed->key,
-							   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	else
-		ScanKeyInit(&scan_key, keyed->key, BTEqualStrategyNumber,
-					which == KEYED_KILL_SWITCH ? F_BOOLEQ : F_UUID_EQ, key);
-	scan->scan = systable_beginscan(scan->relation, keyed->index, true, scan->snapshot, 1,
-									&scan_key);
-}
-
-static void
-keyed_end(KeyedScan *scan)
-{
-	systable_endscan(scan->scan);
-	UnregisterSnapshot(scan->snapshot);
-	table_close(scan->relation, AccessShareLock);
-}
-
-static AttrNumber
-keyed_attnum(const KeyedScan *scan, const char *name)
-{
-	int			attnum = SPI_fnumber(RelationGetDescr(scan->relation), name);
-
-	if (attnum <= 0)
-		elog(ERROR, "column \"%s\" of relation \"%s\" is missing", name,
-			 RelationGetRelationName(scan->relation));
-	return attnum;
-}
-
-static Datum
-keyed_column(const KeyedScan *scan, HeapTuple tuple, const char *name, bool *isnull)
-{
-	return heap_getattr(tuple, keyed_attnum(scan, name), RelationGetDescr(scan->relation),
-						isnull);
-}
-
-/*
- * The one row of a table of our own.  The snapshot is the latest one, so that
- * a kill is obeyed under REPEATABLE READ too.  Columns are valid as long as
- * the caller's memory context.
- */
-static bool
-own_row(KeyedTable which, Datum key, bool is_null, const char *const *columns, int ncolumns,
-		Datum *values, bool *nulls)
-{
-	KeyedScan	scan;
-	HeapTuple	tuple;
-
-	keyed_begin(&scan, which, key, is_null, GetLatestSnapshot());
-	tuple = systable_getnext(scan.scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		tuple = heap_copytuple(tuple);
-		for (int i = 0; i < ncolumns; i++)
-			values[i] = keyed_column(&scan, tuple, columns[i], &nulls[i]);
-	}
-	keyed_end(&scan);
-	return HeapTupleIsValid(tuple);
-}
-
-/* Is the booking seated anywhere? */
-static bool
-has_assignments(const pg_uuid_t *booking_id)
-{
-	KeyedScan	scan;
-	bool		found;
-
-	keyed_begin(&scan, KEYED_ASSIGNMENTS, UUIDPGetDatum(booking_id), false,
-				GetTransactionSnapshot());
-	found = HeapTupleIsValid(systable_getnext(scan.scan));
-	keyed_end(&scan);
-	return found;
-}
-
-/* The highest attempt_no of a booking, 0 if it has none. */
-static int
-last_attempt(const pg_uuid_t *booking_id)
-{
-	KeyedScan	scan;
-	HeapTuple	tuple;
-	int			last = 0;
-
-	keyed_begin(&scan, KEYED_ATTEMPTS, UUIDPGetDatum(booking_id), false,
-				GetTransactionSnapshot());
-	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
-	{
-		bool		isnull;
-		Datum		number = keyed_column(&scan, tuple, "attempt_no", &isnull);
-
-		if (!isnull)
-			last = Max(last, DatumGetInt32(number));
-	}
-	keyed_end(&scan);
-	return last;
-}
-
-/* Has this relation no row, for want of pages? */
-static bool
-is_empty(Oid relid)
-{
-	Relation	relation = table_open(relid, AccessShareLock);
-	bool		empty = RelationGetNumberOfBlocks(relation) == 0;
-
-	table_close(relation, AccessShareLock);
-	return empty;
-}
-
-static void
-load_rollout_row(const pg_uuid_t *restaurant_id, RolloutRow *rollout)
-{
-	static const char *const columns[] = {"mode", "max_parallel", "percent"};
-	Datum		values[lengthof(columns)];
-	bool		nulls[lengthof(columns)];
-
-	memset(rollout, 0, sizeof(RolloutRow));
-	rollout->percent = -1;
-	if (!own_row(KEYED_ROLLOUT, UUIDPGetDatum(restaurant_id), restaurant_id == NULL, columns,
-				 lengthof(columns), values, nulls))
-		return;
-	rollout->exists = true;
-	rollout->mode = mode_from_text(TextDatumGetCString(values[0]));
-	rollout->max_parallel = nulls[1] ? 0 : DatumGetInt32(values[1]);
-	rollout->percent = nulls[2] ? -1 : DatumGetInt32(values[2]);
-}
-
-/* The rollout rows of a restaurant, or with NULL those of the fleet alone. */
-void
-store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
-{
-	memset(rollout, 0, sizeof(RolloutRows));
-	rollout->killed = own_row(KEYED_KILL_SWITCH, BoolGetDatum(true), false, NULL, 0, NULL, NULL);
-	if (restaurant_id != NULL)
-		load_rollout_row(restaurant_id, &rollout->restaurant);
-	load_rollout_row(NULL, &rollout->fleet);
-}
-
-static void
-load_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker)
-{
-	static const char *const columns[] = {
-		"consecutive_errors", "half_open_successes", "open_until"
-	};
-	Datum		values[lengthof(columns)];
-	bool		nulls[lengthof(columns)];
-
-	memset(breaker, 0, sizeof(Breaker));
-	if (!own_row(KEYED_BREAKERS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
-				 values, nulls))
-		return;
-	breaker->consecutive_errors = DatumGetInt32(values[0]);
-	breaker->half_open_successes = DatumGetInt32(values[1]);
-	breaker->open_until = nulls[2] ? 0 : DatumGetTimestampTz(values[2]);
-}
-
 /* What happened to a booking before: needed only where anything did. */
 static void
 load_past(BookingRecord *booking)
@@ -1057,19 +878,6 @@ booking_columns(BookingRecord *booking, MemoryContext context)
 	booking->has_assignments = bool_column(0, "has_ledger_rows");
 }
 
-static void
-load_queue_row(BookingRecord *booking)
-{
-	static const char *const columns[] = {"due_at"};
-	Datum		values[lengthof(columns)];
-	bool		nulls[lengthof(columns)];
-
-	booking->queued = own_row(KEYED_QUEUE, UUIDPGetDatum(&booking->id), false, columns,
-							  lengthof(columns), values, nulls);
-	if (booking->queued)
-		booking->due_at = DatumGetTimestampTz(values[0]);
-}
-
 /* Load a booking, with what is known of it; its texts are in the caller's context. */
 void
 store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
@@ -1091,13 +899,13 @@ store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 	SPI_freetuptable(SPI_tuptable);
 	if (booking->found)
 	{
-		booking->has_assignments |= has_assignments(booking_id);
-		booking->last_attempt = last_attempt(booking_id);
+		booking->has_assignments |= lookup_has_assignments(booking_id);
+		booking->last_attempt = lookup_last_attempt(booking_id);
 	}
-	load_queue_row(booking);
-	store_load_rollout(booking->has_restaurant ? &booking->restaurant_id : NULL, &booking->rollout);
+	booking->queued = lookup_queue(booking_id, &booking->due_at);
+	lookup_rollout(booking->has_restaurant ? &booking->restaurant_id : NULL, &booking->rollout);
 	if (booking->has_restaurant)
-		load_breaker(&booking->restaurant_id, &booking->breaker);
+		lookup_breaker(&booking->restaurant_id, &booking->breaker);
 	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
 		load_past(booking);
 }
@@ -1164,181 +972,6 @@ store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id)
  * The floor
  */
 
-/* Columns of table_inventory that a plan rests on. */
-typedef enum FloorColumn
-{
-	FLOOR_ID,
-	FLOOR_NUMBER,
-	FLOOR_ZONE_ID,
-	FLOOR_CAPACITY,
-	FLOOR_MIN_PARTY,
-	FLOOR_MAX_PARTY,
-	FLOOR_MOBILITY,
-	FLOOR_ACTIVE,
-	FLOOR_STATUS
-} FloorColumn;
-
-#define FLOOR_COLUMN_COUNT (FLOOR_STATUS + 1)
-
-static const char *const floor_columns[FLOOR_COLUMN_COUNT] = {
-	[FLOOR_ID] = "id",
-	[FLOOR_NUMBER] = "table_number",
-	[FLOOR_ZONE_ID] = "zone_id",
-	[FLOOR_CAPACITY] = "capacity",
-	[FLOOR_MIN_PARTY] = "min_party_size",
-	[FLOOR_MAX_PARTY] = "max_party_size",
-	[FLOOR_MOBILITY] = "mobility",
-	[FLOOR_ACTIVE] = "active",
-	[FLOOR_STATUS] = "status",
-};
-
-/* One row of table_inventory, taken apart. */
-typedef struct FloorRow
-{
-	TupleDesc	desc;
-	AttrNumber	attnums[FLOOR_COLUMN_COUNT];
-	Datum	   *values;			/* of all attributes */
-	bool	   *nulls;
-} FloorRow;
-
-static Oid
-floor_type(const FloorRow *row, FloorColumn column)
-{
-	return TupleDescAttr(row->desc, row->attnums[column] - 1)->atttypid;
-}
-
-static Datum
-floor_value(const FloorRow *row, FloorColumn column, bool *isnull)
-{
-	*isnull = row->nulls[row->attnums[column] - 1];
-	return row->values[row->attnums[column] - 1];
-}
-
-/* A number of covers, in whatever width the app has it. */
-static int
-floor_int(const FloorRow *row, FloorColumn column, int if_null)
-{
-	bool		isnull;
-	Datum		value = floor_value(row, column, &isnull);
-
-	if (isnull)
-		return if_null;
-	switch (floor_type(row, column))
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT8OID:
-			return (int) Min(DatumGetInt64(value), (int64) PG_INT32_MAX);
-	}
-	return DatumGetInt32(value);
-}
-
-/* A text or an enum of the app, as text; empty for null. */
-static const char *
-floor_text(const FloorRow *row, FloorColumn column)
-{
-	bool		isnull;
-	Datum		value = floor_value(row, column, &isnull);
-	Oid			type = floor_type(row, column);
-	Oid			output;
-	bool		varlena;
-
-	if (isnull)
-		return "";
-	if (type == TEXTOID || type == VARCHAROID)
-		return TextDatumGetCString(value);
-	getTypeOutputInfo(type, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
-}
-
-/* Does it say this word? */
-static bool
-floor_says(const FloorRow *row, FloorColumn column, const char *word)
-{
-	bool		isnull;
-	Datum		value = floor_value(row, column, &isnull);
-	int			length = (int) strlen(word);
-
-	if (isnull)
-		return false;
-	if (floor_type(row, column) == TEXTOID)
-	{
-		text	   *stored = DatumGetTextPP(value);
-
-		return (int) VARSIZE_ANY_EXHDR(stored) == length &&
-			memcmp(VARDATA_ANY(stored), word, length) == 0;
-	}
-	return strcmp(floor_text(row, column), word) == 0;
-}
-
-static bool
-floor_in_service(const FloorRow *row)
-{
-	bool		isnull;
-	Datum		active = floor_value(row, FLOOR_ACTIVE, &isnull);
-
-	return !isnull && DatumGetBool(active) && !floor_says(row, FLOOR_STATUS, "out_of_service");
-}
-
-static void
-floor_table(const FloorRow *row, PlannerTable *table)
-{
-	bool		isnull;
-	Datum		value;
-
-	memset(table, 0, sizeof(PlannerTable));
-	table->id = *DatumGetUUIDP(floor_value(row, FLOOR_ID, &isnull));
-	table->number = floor_text(row, FLOOR_NUMBER);
-	value = floor_value(row, FLOOR_ZONE_ID, &isnull);
-	table->has_zone = !isnull;
-	if (table->has_zone)
-		table->zone_id = *DatumGetUUIDP(value);
-	table->capacity = floor_int(row, FLOOR_CAPACITY, 0);
-	table->min_party = floor_int(row, FLOOR_MIN_PARTY, 1);
-	table->max_party = floor_int(row, FLOOR_MAX_PARTY, table->capacity);
-	table->movable = floor_says(row, FLOOR_MOBILITY, "movable");
-	table->usable = floor_in_service(row);
-}
-
-/* Prepare to take apart rows of table_inventory. */
-static void
-floor_row_begin(FloorRow *row, const KeyedScan *scan)
-{
-	row->desc = RelationGetDescr(scan->relation);
-	row->values = palloc(sizeof(Datum) * row->desc->natts);
-	row->nulls = palloc(sizeof(bool) * row->desc->natts);
-	for (int i = 0; i < FLOOR_COLUMN_COUNT; i++)
-		row->attnums[i] = keyed_attnum(scan, floor_columns[i]);
-}
-
-/* Read the tables of the booking's restaurant, without asking which are taken. */
-void
-store_read_floor(const BookingRecord *booking, Floor *floor)
-{
-	int			allocated = 64;
-	KeyedScan	scan;
-	HeapTuple	tuple;
-	FloorRow	row;
-
-	memset(floor, 0, sizeof(Floor));
-	floor->tables = palloc(sizeof(PlannerTable) * allocated);
-	keyed_begin(&scan, KEYED_FLOOR, UUIDPGetDatum(&booking->restaurant_id), false,
-				GetTransactionSnapshot());
-	floor_row_begin(&row, &scan);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
-	{
-		if (floor->ntables == allocated)
-		{
-			allocated *= 2;
-			floor->tables = repalloc(floor->tables, sizeof(PlannerTable) * allocated);
-		}
-		heap_deform_tuple(tuple, row.desc, row.values, row.nulls);
-		floor_table(&row, &floor->tables[floor->ntables++]);
-	}
-	keyed_end(&scan);
-	floor->known = palloc0(sizeof(bool) * Max(floor->ntables, 1));
-}
-
 /* Is there any hold, block or second ledger to look into? */
 static bool
 may_be_barred(void)
@@ -1346,8 +979,8 @@ may_be_barred(void)
 	const Binding *binding = binding_get();
 
 	return OidIsValid(binding->relids[BOUND_ALLOCATIONS]) ||
-		!is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
-		!is_empty(binding->keyed[KEYED_BLOCKS].relid);
+		!lookup_is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
+		!lookup_is_empty(binding->keyed[KEYED_BLOCKS].relid);
 }
 
 static int
@@ -1359,64 +992,6 @@ find_table(const Floor *floor, const pg_uuid_t *id)
 			return i;
 	}
 	return -1;
-}
-
-/*
- * Is a table taken in the booking's window by another one?  Assignments of one
- * table never overlap, so the last that starts before the window ends is the
- * only one that can reach into it.
- */
-static bool
-is_taken(const KeyedScan *timeline, Relation index, const pg_uuid_t *table_id,
-		 const BookingRecord *booking)
-{
-	TupleDesc	desc = RelationGetDescr(timeline->relation);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		taken = false;
-
-	ScanKeyInit(&keys[0], keyed_attnum(timeline, "table_id"), BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(table_id));
-	ScanKeyInit(&keys[1], keyed_attnum(timeline, "start_at"), BTLessStrategyNumber,
-				F_TIMESTAMPTZ_LT, TimestampTzGetDatum(booking->end_at));
-	scan = systable_beginscan_ordered(timeline->relation, index, timeline->snapshot, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
-	{
-		bool		isnull;
-		Datum		owner = keyed_column(timeline, tuple, "booking_id", &isnull);
-
-		CHECK_FOR_INTERRUPTS();
-		if (!isnull && memcmp(DatumGetUUIDP(owner), &booking->id, UUID_LEN) == 0)
-			continue;
-		taken = DatumGetTimestampTz(heap_getattr(tuple, keyed_attnum(timeline, "end_at"), desc,
-												 &isnull)) > booking->start_at;
-		break;
-	}
-	systable_endscan_ordered(scan);
-	return taken;
-}
-
-/* Is a table still in service? */
-static bool
-is_in_service(const pg_uuid_t *table_id)
-{
-	KeyedScan	scan;
-	HeapTuple	tuple;
-	bool		in_service = false;
-
-	keyed_begin(&scan, KEYED_TABLE, UUIDPGetDatum(table_id), false, GetTransactionSnapshot());
-	tuple = systable_getnext(scan.scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		FloorRow	row;
-
-		floor_row_begin(&row, &scan);
-		heap_deform_tuple(tuple, row.desc, row.values, row.nulls);
-		in_service = floor_in_service(&row);
-	}
-	keyed_end(&scan);
-	return in_service;
 }
 
 /* Bar those of the given tables that are held, blocked or in the second ledger. */
@@ -1458,24 +1033,9 @@ void
 store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 				  const int *tables, int ntables)
 {
-	KeyedScan	timeline;
-	Relation	index;
+	Window		window = {booking->id, booking->start_at, booking->end_at};
 
-	timeline.relation = table_open(binding_get()->keyed[KEYED_TIMELINE].relid, AccessShareLock);
-	timeline.snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	index = index_open(binding_get()->keyed[KEYED_TIMELINE].index, AccessShareLock);
-	for (int i = 0; i < ntables; i++)
-	{
-		PlannerTable *table = &floor->tables[tables[i]];
-
-		table->taken = is_taken(&timeline, index, &table->id, booking);
-		if (table->taken || (table->usable && !is_in_service(&table->id)))
-			table->usable = false;
-		floor->known[tables[i]] = true;
-	}
-	index_close(index, AccessShareLock);
-	UnregisterSnapshot(timeline.snapshot);
-	table_close(timeline.relation, AccessShareLock);
+	lookup_taken(&window, floor, tables, ntables);
 	if (may_be_barred())
 		bar_tables(booking, now, floor, tables, ntables);
 }
@@ -1969,7 +1529,7 @@ store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 	}
 	SPI_freetuptable(SPI_tuptable);
 	if (nrows > 0)
-		store_load_rollout(&claimed->restaurant_id, &claimed->rollout);
+		lookup_rollout(&claimed->restaurant_id, &claimed->rollout);
 	return nrows > 0;
 }
 

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "flags.h"
+#include "lookup.h"
 #include "planner.h"
 #include "policy.h"
 #include "states.h"
@@ -53,21 +54,6 @@ typedef struct BookingRecord
 	RolloutRows rollout;
 	Breaker		breaker;
 } BookingRecord;
-
-/*
- * The tables of a restaurant during a window.  Those that are not known yet
- * pass for free if they are in service.
- */
-typedef struct Floor
-{
-	int			ntables;
-	PlannerTable *tables;
-	bool	   *known;
-	int			nedges;
-	PlannerEdge *edges;
-	int			nrecords;
-	PlannerRecord *records;
-} Floor;
 
 /* One table as explain() and assign() judge it. */
 typedef struct TableVerdict
@@ -153,9 +139,7 @@ extern bool store_wait_booking(const pg_uuid_t *booking_id);
 extern void store_update_booking(const pg_uuid_t *booking_id, int version,
 								 AssignmentState state, int new_version,
 								 const char *status, const char *strategy);
-extern void store_load_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout);
 
-extern void store_read_floor(const BookingRecord *booking, Floor *floor);
 extern void store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 							  const int *tables, int ntables);
 extern void store_read_edges(Floor *floor);

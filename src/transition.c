@@ -301,7 +301,7 @@ follow_queue(const BookingRecord *booking)
 	const char *reason;
 	TimestampTz now = GetCurrentTimestamp();
 
-	store_load_rollout(&booking->restaurant_id, &rollout);
+	lookup_rollout(&booking->restaurant_id, &rollout);
 	if (belongs_in_queue(booking, flags_mode(&rollout, &booking->restaurant_id, &reason), now))
 		store_queue_follow(booking, now);
 	else if (booking->version > 1)
