@@ -359,7 +359,7 @@ floor_table(const FloorRow *row, PlannerTable *table)
 	table->usable = floor_in_service(row);
 }
 
-/* Prepare to take apart rows of table_inventory. */
+/* Prepare to take apart rows of table_inventory, which is open in the scan. */
 static void
 floor_row_begin(FloorRow *row, const KeyedScan *scan)
 {

@@ -9,9 +9,9 @@
  * by it.  And whether a table is taken is asked only of tables that the best
  * plans want: a table that is not known yet passes for free, so a plan whose
  * tables turn out to be free is the best one of the real floor too.  The first
- * look is at the best few plans, the second at more, the third at everything
- * that is left.  Load balancing weighs what is taken in a whole zone, so it
- * looks at everything at once.
+ * look is at the best plan alone, later ones at more and more, the last at
+ * everything that is left.  Load balancing weighs what is taken in a whole
+ * zone, so it looks at everything at once.
  *
  * plan() and explain() show the same to people; they write nothing and take
  * no locks.
@@ -42,8 +42,11 @@ booking_has_window(const BookingRecord *booking)
 		!TIMESTAMP_NOT_FINITE(booking->start_at) && !TIMESTAMP_NOT_FINITE(booking->end_at);
 }
 
-/* Plans whose tables are looked at together, in the first and second round. */
-static const int plans_per_round[] = {4, SEATING_MAX_PLANS};
+/*
+ * Plans whose tables are looked at together, round by round: mostly the best
+ * one stands, and where it does not, a full floor is known in a few looks.
+ */
+static const int plans_per_round[] = {1, 1, 2, 4, SEATING_MAX_PLANS};
 
 /* Look at the wanted tables, or at all that are not known yet. */
 static void
