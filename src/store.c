@@ -12,9 +12,11 @@
  *
  * Plans are generic and made with sequential scans, hash and merge joins
  * off: each statement touches a few rows through an index, and a plan made
- * while a table was empty must still be right when it holds millions.  Only
- * the planning runs under these settings, never the execution, so the app's
- * triggers keep their own plans.
+ * while a table was empty must still be right when it holds millions.  Inner
+ * tables stand in LATERAL subqueries with OFFSET 0: an index that only offers
+ * an order for a merge would else be as cheap as the right one, as long as the
+ * table is empty and ANALYZE has said so.  Only the planning runs under these
+ * settings, never the execution, so the app's triggers keep their own plans.
  *
  * What is read by a key at each call, and is mostly not there, is not read by
  * statements but by lookup.c.
@@ -25,8 +27,9 @@
  * our statements fire.  That path is the app's own choice, with pg_catalog in
  * front and pg_temp at the end, so that no temporary object stands in for
  * anything; relations are qualified none the less, and so are operators that
- * a better match in the app's schema could displace.  Both are put back by store_leave(), and by the end of the subtransaction or
- * transaction if an error comes first.
+ * a better match in the app's schema could displace.  Both are put back by
+ * store_leave(), and by the end of the subtransaction or transaction if an
+ * error comes first.
  *
  * A statement that writes sees a fresh snapshot under READ COMMITTED.
  *
@@ -112,9 +115,10 @@ typedef struct StatementText
  * Parameters: $1 restaurant, $2 start, $3 end, $4 booking, $5 now.
  */
 #define BARRED_TABLES \
-	"SELECT w.table_id FROM @hold_windows@ w JOIN @holds@ h ON h.id = w.hold_id " \
-	"WHERE w.restaurant_id = $1 AND w.end_at > $2 AND w.start_at < $3 " \
-	"AND w.expires_at > $5 AND h.status::text = 'active' " \
+	"SELECT w.table_id FROM @hold_windows@ w CROSS JOIN LATERAL (" \
+	"SELECT o.status::text AS status, o.booking_id FROM @holds@ o WHERE o.id = w.hold_id " \
+	"OFFSET 0) h WHERE w.restaurant_id = $1 AND w.end_at > $2 AND w.start_at < $3 " \
+	"AND w.expires_at > $5 AND h.status = 'active' " \
 	"AND coalesce(w.booking_id, h.booking_id) IS DISTINCT FROM $4 " \
 	"UNION ALL " \
 	"SELECT k.table_id FROM assignment_v3.blocks k " \
@@ -198,8 +202,8 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"FROM (SELECT n.id, n.status::text AS status FROM @bookings@ n "
 		"WHERE n.restaurant_id = $1 AND n.start_at < $3 + '90 days'::interval "
 		"AND n.party_size = $2 ORDER BY n.start_at DESC LIMIT 200) b "
-		"JOIN @attempts@ a ON a.booking_id = b.id "
-		"WHERE a.metadata OPERATOR(pg_catalog.->>) 'table_ids'::text IS NOT NULL) s GROUP BY s.tables",
+		"CROSS JOIN LATERAL (SELECT i.result, i.metadata FROM @attempts@ i "
+		"WHERE i.booking_id = b.id OFFSET 0) a WHERE a.metadata OPERATOR(pg_catalog.->>) 'table_ids'::text IS NOT NULL) s GROUP BY s.tables",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
 	[STMT_EXPLAIN] = {
@@ -226,7 +230,8 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE x.table_id = t.id AND x.start_at < $3 AND x.end_at > $2 AND x.booking_id = $4 "
 		"LIMIT 1) o ON true "
 		"LEFT JOIN LATERAL (SELECT pg_catalog.max(w.expires_at) AS until FROM @hold_windows@ w "
-		"JOIN @holds@ o ON o.id = w.hold_id WHERE w.table_id = t.id AND w.start_at < $3 "
+		"CROSS JOIN LATERAL (SELECT i.status, i.booking_id FROM @holds@ i "
+		"WHERE i.id = w.hold_id OFFSET 0) o WHERE w.table_id = t.id AND w.start_at < $3 "
 		"AND w.end_at > $2 AND w.expires_at > $5 AND o.status::text = 'active' "
 		"AND coalesce(w.booking_id, o.booking_id) IS DISTINCT FROM $4) h ON true "
 		"LEFT JOIN LATERAL (SELECT z.end_at AS until, z.reason FROM assignment_v3.blocks z "
