@@ -87,18 +87,18 @@ json_double(StringInfo json, const char *key, double value)
 	appendStringInfo(json, "%.3f", value);
 }
 
-void
-json_true(StringInfo json, const char *key)
-{
-	json_raw(json, key, "true");
-}
-
 /* A value that is JSON already. */
-void
+static void
 json_raw(StringInfo json, const char *key, const char *value)
 {
 	json_key(json, key);
 	appendStringInfoString(json, value);
+}
+
+void
+json_true(StringInfo json, const char *key)
+{
+	json_raw(json, key, "true");
 }
 
 void

@@ -46,7 +46,6 @@ extern void json_text(StringInfo json, const char *key, const char *value);
 extern void json_number(StringInfo json, const char *key, int64 value);
 extern void json_double(StringInfo json, const char *key, double value);
 extern void json_true(StringInfo json, const char *key);
-extern void json_raw(StringInfo json, const char *key, const char *value);
 extern void json_uuids(StringInfo json, const char *key, const pg_uuid_t *ids, int nids);
 extern char *uuid_text(const pg_uuid_t *id);
 

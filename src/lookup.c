@@ -36,6 +36,33 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+/* A number, in whatever width the app has it. */
+int
+value_as_int(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT8OID:
+			return (int) Min(DatumGetInt64(value), (int64) PG_INT32_MAX);
+	}
+	return DatumGetInt32(value);
+}
+
+/* A text, or a value of another type of the app's choice, as text. */
+char *
+value_as_text(Datum value, Oid type)
+{
+	Oid			output;
+	bool		varlena;
+
+	if (type == TEXTOID || type == VARCHAROID)
+		return TextDatumGetCString(value);
+	getTypeOutputInfo(type, &output, &varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
 typedef struct KeyedScan
 {
 	Relation	relation;
@@ -273,41 +300,23 @@ floor_value(const FloorRow *row, FloorColumn column, bool *isnull)
 	return row->values[row->attnums[column] - 1];
 }
 
-/* A number of covers, in whatever width the app has it. */
 static int
 floor_int(const FloorRow *row, FloorColumn column, int if_null)
 {
 	bool		isnull;
 	Datum		value = floor_value(row, column, &isnull);
 
-	if (isnull)
-		return if_null;
-	switch (floor_type(row, column))
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT8OID:
-			return (int) Min(DatumGetInt64(value), (int64) PG_INT32_MAX);
-	}
-	return DatumGetInt32(value);
+	return isnull ? if_null : value_as_int(value, floor_type(row, column));
 }
 
-/* A text or an enum of the app, as text; empty for null. */
+/* As text; empty for null. */
 static const char *
 floor_text(const FloorRow *row, FloorColumn column)
 {
 	bool		isnull;
 	Datum		value = floor_value(row, column, &isnull);
-	Oid			type = floor_type(row, column);
-	Oid			output;
-	bool		varlena;
 
-	if (isnull)
-		return "";
-	if (type == TEXTOID || type == VARCHAROID)
-		return TextDatumGetCString(value);
-	getTypeOutputInfo(type, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
+	return isnull ? "" : value_as_text(value, floor_type(row, column));
 }
 
 /* Does it say this word? */
@@ -407,7 +416,6 @@ static bool
 is_taken(const KeyedScan *timeline, Relation index, const pg_uuid_t *table_id,
 		 const Window *window)
 {
-	TupleDesc	desc = RelationGetDescr(timeline->relation);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -426,8 +434,8 @@ is_taken(const KeyedScan *timeline, Relation index, const pg_uuid_t *table_id,
 		CHECK_FOR_INTERRUPTS();
 		if (!isnull && memcmp(DatumGetUUIDP(owner), &window->booking_id, UUID_LEN) == 0)
 			continue;
-		taken = DatumGetTimestampTz(heap_getattr(tuple, keyed_attnum(timeline, "end_at"), desc,
-												 &isnull)) > window->start_at;
+		taken = DatumGetTimestampTz(keyed_column(timeline, tuple, "end_at", &isnull)) >
+			window->start_at;
 		break;
 	}
 	systable_endscan_ordered(scan);

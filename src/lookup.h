@@ -38,6 +38,10 @@ typedef struct Window
 	TimestampTz end_at;
 } Window;
 
+/* Values of columns whose type is the app's choice. */
+extern int	value_as_int(Datum value, Oid type);
+extern char *value_as_text(Datum value, Oid type);
+
 extern void lookup_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout);
 extern void lookup_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker);
 extern bool lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at);

@@ -76,6 +76,17 @@ want(const Seating *seating, const PlannerPlan *plan, bool again, bool *wanted)
 	}
 }
 
+/* For what people ask of a booking, which needs a window to be answered. */
+void
+require_window(const BookingRecord *booking)
+{
+	if (!booking_has_window(booking))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("booking %s has no valid window", uuid_text(&booking->id)),
+				 errhint("Set start_at before end_at, and neither to null.")));
+}
+
 /* Read the floor in the booking's window, which must be a window. */
 void
 seating_read(Seating *seating, const BookingRecord *booking, PlannerStrategy strategy,
@@ -194,11 +205,7 @@ load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_NOT_FOUND),
 				 errmsg("booking %s does not exist", uuid_text(booking_id))));
-	if (!booking_has_window(booking))
-		ereport(ERROR,
-				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
-				 errmsg("booking %s has no valid window", uuid_text(booking_id)),
-				 errhint("Set start_at before end_at, and neither to null.")));
+	require_window(booking);
 }
 
 /* The score as an array whose order is the planner's: smaller is better. */

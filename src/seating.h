@@ -34,5 +34,6 @@ extern bool seating_look(Seating *seating, const PlannerPlan *best);
 extern void seating_table_ids(const Seating *seating, const PlannerPlan *plan,
 							  pg_uuid_t *table_ids);
 extern bool booking_has_window(const BookingRecord *booking);
+extern void require_window(const BookingRecord *booking);
 
 #endif							/* SEATING_H */

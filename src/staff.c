@@ -42,12 +42,6 @@ typedef struct TableSet
 	pg_uuid_t  *ids;			/* distinct, in the order of their ids */
 } TableSet;
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, UUID_LEN);
-}
-
 /* The argument table_ids: not empty, without nulls; repeated ones count once. */
 static void
 read_table_ids(FunctionCallInfo fcinfo, int arg, TableSet *set)
@@ -72,7 +66,7 @@ read_table_ids(FunctionCallInfo fcinfo, int arg, TableSet *set)
 					 errmsg("table_ids must not contain nulls")));
 		set->ids[i] = *DatumGetUUIDP(elements[i]);
 	}
-	qsort(set->ids, nelements, sizeof(pg_uuid_t), compare_ids);
+	qsort(set->ids, nelements, sizeof(pg_uuid_t), compare_uuids);
 	set->ntables = 1;
 	for (int i = 1; i < nelements; i++)
 	{
@@ -246,11 +240,7 @@ check_booking(const BookingRecord *booking)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("booking %s is %s", uuid_text(&booking->id), booking->status)));
-	if (!booking_has_window(booking))
-		ereport(ERROR,
-				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
-				 errmsg("booking %s has no valid window", uuid_text(&booking->id)),
-				 errhint("Set start_at before end_at, and neither to null.")));
+	require_window(booking);
 }
 
 static char *

@@ -1204,7 +1204,8 @@ store_explain(const BookingRecord *booking, TimestampTz now, int *ntables)
  * Assignments
  */
 
-static int
+/* The order of ids, for qsort(). */
+int
 compare_uuids(const void *a, const void *b)
 {
 	return memcmp(a, b, UUID_LEN);

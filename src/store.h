@@ -129,6 +129,7 @@ typedef struct PurgeCounts
 
 extern void StoreInit(void);
 extern bool text_is_uuid(const char *text);
+extern int	compare_uuids(const void *a, const void *b);
 
 extern void store_enter(StoreScope *scope);
 extern void store_leave(StoreScope *scope);

@@ -294,7 +294,7 @@ belongs_in_queue(const BookingRecord *booking, PipelineMode mode, TimestampTz no
  * where it may need an assignment and its restaurant's mode is not disabled,
  * else none.  A booking that is new has no row to delete.
  */
-void
+static void
 follow_queue(const BookingRecord *booking)
 {
 	RolloutRows rollout;
@@ -644,13 +644,8 @@ tuple_text(HeapTuple tuple, TupleDesc desc, BookingColumn column)
 	AttrNumber	attnum = binding_get()->booking_columns[column];
 	bool		isnull;
 	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
-	Oid			output;
-	bool		varlena;
 
-	if (isnull)
-		return NULL;
-	getTypeOutputInfo(TupleDescAttr(desc, attnum - 1)->atttypid, &output, &varlena);
-	return OidOutputFunctionCall(output, value);
+	return isnull ? NULL : value_as_text(value, TupleDescAttr(desc, attnum - 1)->atttypid);
 }
 
 static int
@@ -660,16 +655,7 @@ tuple_party_size(HeapTuple tuple, TupleDesc desc)
 	Datum		value = tuple_column(tuple, desc, BOOKING_PARTY_SIZE, &isnull);
 	AttrNumber	attnum = binding_get()->booking_columns[BOOKING_PARTY_SIZE];
 
-	if (isnull)
-		return 0;
-	switch (TupleDescAttr(desc, attnum - 1)->atttypid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT8OID:
-			return (int) DatumGetInt64(value);
-	}
-	return DatumGetInt32(value);
+	return isnull ? 0 : value_as_int(value, TupleDescAttr(desc, attnum - 1)->atttypid);
 }
 
 /* Read a row of bookings as a trigger has it. */
@@ -1084,14 +1070,9 @@ slot_text(TupleTableSlot *slot, int attnum)
 {
 	bool		isnull;
 	Datum		value = slot_getattr(slot, attnum, &isnull);
-	Oid			output;
-	bool		varlena;
 
-	if (isnull)
-		return NULL;
-	getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->atttypid, &output,
-					  &varlena);
-	return OidOutputFunctionCall(output, value);
+	return isnull ? NULL :
+		value_as_text(value, TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->atttypid);
 }
 
 /* Collect the event of one inserted history row; a change of facts has none. */

@@ -31,7 +31,6 @@ extern void door_open(const pg_uuid_t *booking_id, bool check_version, int expec
 					  BookingRecord *booking);
 extern void take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 					  const char *strategy);
-extern void follow_queue(const BookingRecord *booking);
 extern Datum transition_result(FunctionCallInfo fcinfo, AssignmentState from,
 							   AssignmentState to, int version);
 
