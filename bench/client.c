@@ -340,7 +340,7 @@ static const char *const application_statements[MAX_STATEMENTS] = {
 	"SELECT restaurant_id, party_size, start_at, end_at, status, assigned_zone_id, assignment_state, "
 	"assignment_state_version FROM bookings WHERE id = $1",
 	[APP_RESTAURANT] = "SELECT timezone, is_active FROM restaurants WHERE id = $1",
-	[APP_BREAKER] = "SELECT consecutive_errors, open_until FROM assignment_v3.breakers WHERE restaurant_id = $1",
+	[APP_BREAKER] = "SELECT consecutive_errors, open_until FROM assignment_v3.circuits WHERE restaurant_id = $1",
 	[APP_ATTEMPTS] = "SELECT count(*) FROM booking_assignment_attempts WHERE booking_id = $1",
 	[APP_MOVE] =
 	"UPDATE bookings SET assignment_state = $2, assignment_state_version = assignment_state_version + 1, "

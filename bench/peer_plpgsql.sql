@@ -296,7 +296,7 @@ BEGIN
 			'version', b.assignment_state_version, 'metadata', arrival))
 	ON CONFLICT DO NOTHING;
 	DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = b.id;
-	UPDATE assignment_v3.breakers AS c SET consecutive_errors = 0, open_until = NULL
+	UPDATE assignment_v3.circuits AS c SET consecutive_errors = 0, open_until = NULL
 	WHERE c.restaurant_id = b.restaurant_id AND c.consecutive_errors > 0;
 	PERFORM peer.event('coordinator.confirmed', 'info', b.id, b.restaurant_id, trigger,
 		pg_catalog.jsonb_build_object('strategy', strategy, 'table_ids', tables, 'attempts', attempt,
@@ -378,7 +378,7 @@ BEGIN
 				NULL;
 			WHEN OTHERS THEN
 				GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
-				INSERT INTO assignment_v3.breakers AS c (restaurant_id, consecutive_errors) VALUES (b.restaurant_id, 1)
+				INSERT INTO assignment_v3.circuits AS c (restaurant_id, consecutive_errors) VALUES (b.restaurant_id, 1)
 				ON CONFLICT (restaurant_id) DO UPDATE SET consecutive_errors = c.consecutive_errors + 1,
 					open_until = CASE WHEN c.consecutive_errors >= 4
 						THEN pg_catalog.clock_timestamp() + interval '15 seconds' END;
@@ -437,7 +437,7 @@ BEGIN
 		LEFT JOIN assignment_v3.kill_switch k ON k.singleton
 		LEFT JOIN assignment_v3.rollout r ON r.restaurant_id = b.restaurant_id
 		LEFT JOIN assignment_v3.rollout g ON g.restaurant_id IS NULL
-		LEFT JOIN assignment_v3.breakers c ON c.restaurant_id = b.restaurant_id;
+		LEFT JOIN assignment_v3.circuits c ON c.restaurant_id = b.restaurant_id;
 	IF NOT peer.is_active(b.restaurant_id, f.killed, f.own_mode, f.fleet_mode, f.percent) THEN
 		RETURN ('noop', 'pipeline_disabled', NULL)::peer.decision;
 	END IF;

@@ -103,7 +103,7 @@ static const struct
 	const char *then;			/* the second column, where it matters */
 }			keyed_tables[KEYED_TABLE_COUNT] = {
 	[KEYED_QUEUE] = {true, "queue", "booking_id"},
-	[KEYED_BREAKERS] = {true, "breakers", "restaurant_id"},
+	[KEYED_CIRCUITS] = {true, "circuits", "restaurant_id"},
 	[KEYED_ROLLOUT] = {true, "rollout", "restaurant_id"},
 	[KEYED_KILL_SWITCH] = {true, "kill_switch", "singleton"},
 	[KEYED_BLOCKS] = {true, "blocks", "restaurant_id"},

@@ -37,7 +37,7 @@ typedef enum BoundRelation
 typedef enum KeyedTable
 {
 	KEYED_QUEUE,
-	KEYED_BREAKERS,
+	KEYED_CIRCUITS,
 	KEYED_ROLLOUT,
 	KEYED_KILL_SWITCH,
 	KEYED_BLOCKS,

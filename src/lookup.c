@@ -227,7 +227,7 @@ lookup_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker)
 	bool		nulls[lengthof(columns)];
 
 	memset(breaker, 0, sizeof(Breaker));
-	if (!own_row(KEYED_BREAKERS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
+	if (!own_row(KEYED_CIRCUITS, UUIDPGetDatum(restaurant_id), false, columns, lengthof(columns),
 				 values, nulls))
 		return;
 	breaker->consecutive_errors = DatumGetInt32(values[0]);

@@ -354,13 +354,13 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		6, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, UUIDARRAYOID, UUIDOID}
 	},
 	[STMT_BREAKER_LOCK] = {
-		"INSERT INTO assignment_v3.breakers AS c (restaurant_id, updated_at) VALUES ($1, $2) "
+		"INSERT INTO assignment_v3.circuits AS c (restaurant_id, updated_at) VALUES ($1, $2) "
 		"ON CONFLICT (restaurant_id) DO UPDATE SET updated_at = excluded.updated_at "
 		"RETURNING c.consecutive_errors, c.half_open_successes, c.open_until",
 		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	[STMT_BREAKER_PUT] = {
-		"UPDATE assignment_v3.breakers AS c SET consecutive_errors = $2, half_open_successes = $3, "
+		"UPDATE assignment_v3.circuits AS c SET consecutive_errors = $2, half_open_successes = $3, "
 		"opened_at = CASE WHEN $4 IS NOT NULL THEN coalesce(c.opened_at, $5) END, open_until = $4, updated_at = $5 WHERE c.restaurant_id = $1",
 		5, {UUIDOID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},

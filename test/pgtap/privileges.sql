@@ -68,7 +68,7 @@ SELECT cmp_ok((SELECT count(*) FROM pg_proc WHERE pronamespace = 'evil'::regname
 
 -- What the pipeline or the catalogue calls its tables: in the attacker's schema, and as temporary tables, which come first of all.
 CREATE TABLE evil.names AS SELECT unnest(ARRAY['bookings', 'restaurants', 'table_inventory', 'booking_table_assignments',
-	'booking_assignment_state_history', 'booking_assignment_attempts', 'observability_events', 'capacity_outbox', 'queue', 'binding', 'breakers',
+	'booking_assignment_state_history', 'booking_assignment_attempts', 'observability_events', 'capacity_outbox', 'queue', 'binding', 'circuits',
 	'rollout', 'kill_switch', 'blocks', 'purges', 'pg_class', 'pg_proc', 'pg_namespace', 'pg_attribute', 'pg_extension', 'pg_depend',
 	'pg_constraint', 'pg_index', 'pg_trigger', 'pg_settings', 'pg_roles', 'pg_type']) AS name;
 GRANT SELECT ON evil.names TO PUBLIC;

@@ -53,7 +53,7 @@ SELECT tables_are('public', ARRAY['restaurants', 'zones', 'table_inventory', 'ta
 	'booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
 	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows'],
 	'the app''s tables, and no ledger of allocations');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'breakers', 'rollout', 'kill_switch', 'blocks', 'purges'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges'],
 	'the pipeline''s own tables');
 SELECT enum_has_labels('public', 'booking_assignment_state', ARRAY['created', 'capacity_verified', 'assignment_pending',
 	'assignment_in_progress', 'assigned', 'confirmed', 'failed', 'manual_review'], 'the states');
@@ -106,7 +106,7 @@ INSERT INTO pg_temp.expected VALUES
 	 'attached_at timestamp with time zone!, attached_by text!'),
 	('assignment_v3.queue', 'booking_id uuid!, restaurant_id uuid!, due_at timestamp with time zone!, priority smallint!, '
 	 'enqueued_at timestamp with time zone!'),
-	('assignment_v3.breakers', 'restaurant_id uuid!, consecutive_errors integer!, half_open_successes integer!, '
+	('assignment_v3.circuits', 'restaurant_id uuid!, consecutive_errors integer!, half_open_successes integer!, '
 	 'open_until timestamp with time zone, opened_at timestamp with time zone, updated_at timestamp with time zone!'),
 	('assignment_v3.rollout', 'id bigint!, restaurant_id uuid, mode text!, max_parallel integer, percent integer, note text, '
 	 'set_at timestamp with time zone!, set_by text!'),
@@ -149,7 +149,7 @@ WHERE n.nspname IN ('public', 'assignment_v3');
 SELECT results_eq($$SELECT relation, definition FROM pg_temp.constraints WHERE contype = 'p' ORDER BY relation COLLATE "C"$$, $$VALUES
 	('assignment_v3.binding', 'PRIMARY KEY (singleton)'),
 	('assignment_v3.blocks', 'PRIMARY KEY (id)'),
-	('assignment_v3.breakers', 'PRIMARY KEY (restaurant_id)'),
+	('assignment_v3.circuits', 'PRIMARY KEY (restaurant_id)'),
 	('assignment_v3.kill_switch', 'PRIMARY KEY (singleton)'),
 	('assignment_v3.purges', 'PRIMARY KEY (id)'),
 	('assignment_v3.queue', 'PRIMARY KEY (booking_id)'),
@@ -372,7 +372,7 @@ SELECT isnt_empty('SELECT * FROM assignment_v3.detach()', 'detach() reports what
 SELECT is_empty('SELECT tgname FROM pg_trigger WHERE NOT tgisinternal', '... which is to drop the triggers');
 SELECT is_empty('SELECT * FROM assignment_v3.detach()', 'a second detach() has nothing to do');
 SELECT lives_ok('DROP EXTENSION assignment_v3', 'DROP EXTENSION needs no CASCADE');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'breakers', 'rollout', 'kill_switch', 'blocks', 'purges'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges'],
 	'... and leaves the pipeline''s own tables');
 SELECT results_eq('SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM table_inventory)', 'SELECT * FROM pg_temp.before',
 	'... and every row');

@@ -145,7 +145,7 @@ SELECT outcome FROM test.decide(50);
 
 -- In all this nothing was counted that should not be.
 SELECT test.no(booking_id) AS booking, attempt_no, reason FROM booking_assignment_attempts WHERE result = 'failure' ORDER BY 1, 2;
-SELECT count(*) AS breakers FROM assignment_v3.breakers;
+SELECT count(*) AS breakers FROM assignment_v3.circuits;
 SELECT count(*) AS errors FROM observability_events WHERE event_type = 'coordinator.error';
 SELECT * FROM assignment_v3.verify();
 

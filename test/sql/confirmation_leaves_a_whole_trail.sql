@@ -43,7 +43,7 @@ SELECT status, event_type, dedupe_key, attempt_count, next_attempt_at <= clock_t
 FROM capacity_outbox;
 SELECT jsonb_pretty(payload) AS payload FROM capacity_outbox;
 SELECT count(*) AS waiting FROM assignment_v3.queue;
-SELECT count(*) AS breakers FROM assignment_v3.breakers;
+SELECT count(*) AS breakers FROM assignment_v3.circuits;
 SELECT * FROM assignment_v3.verify();
 
 -- A call repeated after a time-out is answered with the tables, and only its events are new.

@@ -165,7 +165,7 @@ ALTER TABLE booking_table_assignments DROP CONSTRAINT booking_table_assignments_
 CALL test.book(11, hour => 11);
 SELECT outcome, reason, tables, attempt FROM test.decide(11);
 SELECT outcome, reason, tables, attempt FROM test.decide(11);
-SELECT count(*) AS breakers_open FROM assignment_v3.breakers WHERE open_until IS NOT NULL;
+SELECT count(*) AS breakers_open FROM assignment_v3.circuits WHERE open_until IS NOT NULL;
 SELECT * FROM assignment_v3.verify();
 
 \c :origin

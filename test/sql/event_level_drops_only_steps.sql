@@ -21,11 +21,11 @@ BEGIN
 	VALUES (test.id('b', base + 3), test.id('a', 2), 2, now() + interval '5 minutes', now() + interval '1 hour');
 	CALL test.book(base + 4, 3, hour => hour);
 	PERFORM assignment_v3.process_booking(test.id('b', base + n)) FROM unnest(ARRAY[1, 1, 2, 3, 4]) AS n;
-	UPDATE assignment_v3.breakers SET open_until = clock_timestamp() + interval '1 hour' WHERE restaurant_id = test.id('a', 3);
+	UPDATE assignment_v3.circuits SET open_until = clock_timestamp() + interval '1 hour' WHERE restaurant_id = test.id('a', 3);
 	PERFORM assignment_v3.process_booking(test.id('b', base + n)) FROM unnest(ARRAY[4, 99]) AS n;
 	PERFORM set_config('assignment_v3.enabled', 'off', true), set_config('assignment_v3.shadow', 'on', true);
 	PERFORM assignment_v3.process_booking(test.id('b', base + 2));
-	DELETE FROM assignment_v3.breakers;
+	DELETE FROM assignment_v3.circuits;
 END;
 $$;
 SET assignment_v3.enabled = on;

@@ -32,7 +32,7 @@ SELECT attempt_no, strategy, result, reason, metadata - 'duration_ms' AS metadat
 SELECT event_type, severity, context - ARRAY['duration_ms', 'delay_ms'] AS context,
 	jsonb_typeof(context -> 'delay_ms') AS delay FROM observability_events ORDER BY created_at, ctid;
 SELECT status, assignment_state, assignment_state_version FROM bookings;
-SELECT consecutive_errors, half_open_successes, open_until IS NULL AS closed, opened_at FROM assignment_v3.breakers;
+SELECT consecutive_errors, half_open_successes, open_until IS NULL AS closed, opened_at FROM assignment_v3.circuits;
 SELECT q.due_at > e.created_at + (e.context ->> 'delay_ms')::int * interval '1 ms' AS as_told
 FROM assignment_v3.queue AS q, observability_events AS e WHERE e.event_type = 'coordinator.retry';
 -- three more, and then a person
@@ -49,7 +49,7 @@ SELECT count(*) AS waiting FROM assignment_v3.queue;
 
 -- That were five errors: the breaker is open, for the time it is set to and for this restaurant only.
 SELECT consecutive_errors, half_open_successes, open_until - updated_at BETWEEN '14 s' AND '15 s' AS for_15_s
-FROM assignment_v3.breakers;
+FROM assignment_v3.circuits;
 CALL test.book(2, 1, hour => 2);
 CALL test.book(3, 2, hour => 2);
 CALL test.remember();
@@ -60,9 +60,9 @@ SELECT event_type, severity, context - ARRAY['duration_ms', 'delay_ms'] AS conte
 	(context -> 'delay_ms')::int BETWEEN 1 AND 15000 AS delay
 FROM observability_events WHERE booking_id = test.id('b', 2) ORDER BY created_at, ctid LIMIT 4;
 SELECT b.open_until - q.due_at BETWEEN '-1 s' AND '1 s' AS due_when_cool
-FROM assignment_v3.queue AS q JOIN assignment_v3.breakers AS b USING (restaurant_id) WHERE q.booking_id = test.id('b', 2);
+FROM assignment_v3.queue AS q JOIN assignment_v3.circuits AS b USING (restaurant_id) WHERE q.booking_id = test.id('b', 2);
 SELECT * FROM test.decide(3);
-SELECT count(*) FROM assignment_v3.breakers;
+SELECT count(*) FROM assignment_v3.circuits;
 -- who has no time to wait for that goes to a person
 INSERT INTO bookings (id, restaurant_id, party_size, start_at, end_at)
 VALUES (test.id('b', 20), test.id('a', 1), 2, now() + interval '10 minutes', now() + interval '1 hour');
@@ -73,19 +73,19 @@ SELECT * FROM test.decide(2);
 
 -- Cool again: half-open, and two successes close it.
 CREATE PROCEDURE test.cool() LANGUAGE sql AS
-	$$UPDATE assignment_v3.breakers SET open_until = clock_timestamp() WHERE open_until IS NOT NULL$$;
+	$$UPDATE assignment_v3.circuits SET open_until = clock_timestamp() WHERE open_until IS NOT NULL$$;
 CALL test.cool();
 CALL test.book(4, 1, hour => 4);
 CALL test.book(5, 1, hour => 5);
 CALL test.book(6, 1, hour => 6);
 SELECT outcome FROM test.decide(4);
-SELECT consecutive_errors, half_open_successes, open_until IS NOT NULL AS half_open FROM assignment_v3.breakers;
+SELECT consecutive_errors, half_open_successes, open_until IS NOT NULL AS half_open FROM assignment_v3.circuits;
 SELECT outcome FROM test.decide(5);
-SELECT consecutive_errors, half_open_successes, open_until, opened_at FROM assignment_v3.breakers;
+SELECT consecutive_errors, half_open_successes, open_until, opened_at FROM assignment_v3.circuits;
 -- closed and clean: nothing is written to it any more
-SELECT xmin AS before FROM assignment_v3.breakers \gset
+SELECT xmin AS before FROM assignment_v3.circuits \gset
 SELECT outcome FROM test.decide(6);
-SELECT xmin = :'before' AS untouched FROM assignment_v3.breakers;
+SELECT xmin = :'before' AS untouched FROM assignment_v3.circuits;
 
 -- Half-open, one error opens it again at once, whatever succeeded before.
 SET assignment_v3.breaker_threshold = 2;
@@ -100,12 +100,12 @@ SELECT outcome, reason FROM test.decide(7);
 SELECT outcome, reason FROM test.decide(7);
 CALL test.cool();
 SELECT outcome, reason FROM test.decide(8);
-SELECT half_open_successes FROM assignment_v3.breakers WHERE restaurant_id = test.id('a', 2);
+SELECT half_open_successes FROM assignment_v3.circuits WHERE restaurant_id = test.id('a', 2);
 SELECT outcome, reason FROM test.decide(7);
 SELECT half_open_successes, open_until - updated_at BETWEEN '14 s' AND '15 s' AS open
-FROM assignment_v3.breakers WHERE restaurant_id = test.id('a', 2);
+FROM assignment_v3.circuits WHERE restaurant_id = test.id('a', 2);
 -- and time alone cools it
-DELETE FROM assignment_v3.breakers;
+DELETE FROM assignment_v3.circuits;
 SET assignment_v3.breaker_threshold = 1;
 SET assignment_v3.breaker_cooldown = '20ms';
 SET assignment_v3.breaker_successes = 1;
@@ -113,30 +113,30 @@ CALL test.book(9, 2, hour => 9);
 SELECT outcome, reason FROM test.decide(7);
 SELECT pg_sleep(0.03) \g /dev/null
 SELECT outcome, reason FROM test.decide(9);
-SELECT open_until FROM assignment_v3.breakers;
+SELECT open_until FROM assignment_v3.circuits;
 RESET assignment_v3.breaker_threshold;
 RESET assignment_v3.breaker_cooldown;
 RESET assignment_v3.breaker_successes;
-DELETE FROM assignment_v3.breakers;
+DELETE FROM assignment_v3.circuits;
 
 -- "No table" is no error, however often.  It shows that the pipeline works, so errors are no longer in a row.
 CALL test.book(10, 1, party => 9, hour => 10);
 CALL test.book_poison(11, 1);
 SELECT outcome, reason FROM test.decide(11);
 SELECT outcome, reason FROM test.decide(11);
-SELECT consecutive_errors FROM assignment_v3.breakers;
+SELECT consecutive_errors FROM assignment_v3.circuits;
 SELECT outcome, reason FROM test.decide(10);
-SELECT consecutive_errors FROM assignment_v3.breakers;
+SELECT consecutive_errors FROM assignment_v3.circuits;
 DO $$BEGIN FOR i IN 1..6 LOOP PERFORM assignment_v3.process_booking(test.id('b', 10)); END LOOP; END$$;
-SELECT consecutive_errors, open_until FROM assignment_v3.breakers;
+SELECT consecutive_errors, open_until FROM assignment_v3.circuits;
 -- Where nothing was tried, nothing is counted.
 SELECT outcome, reason FROM test.decide(11);
 SELECT outcome, reason FROM test.decide(99);
 UPDATE bookings SET status = 'cancelled' WHERE id = test.id('b', 10);
 SELECT outcome, reason FROM test.decide(10);
-SELECT consecutive_errors FROM assignment_v3.breakers;
+SELECT consecutive_errors FROM assignment_v3.circuits;
 RESET assignment_v3.max_attempts;
-DELETE FROM assignment_v3.breakers;
+DELETE FROM assignment_v3.circuits;
 
 -- The app raises on manual review too: the booking stays as it is and is tried again and again.
 CREATE TRIGGER a_no_review BEFORE UPDATE ON bookings FOR EACH ROW

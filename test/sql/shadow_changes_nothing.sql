@@ -69,7 +69,7 @@ SELECT count(*) AS reopened FROM observability_events WHERE context #> '{metadat
 CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;
 CREATE TRIGGER a_refuse BEFORE UPDATE ON bookings FOR EACH ROW WHEN (NEW.status = 'confirmed')
 	EXECUTE FUNCTION test.refuse();
-INSERT INTO assignment_v3.breakers (restaurant_id, consecutive_errors) VALUES (test.id('a', 1), 4);
+INSERT INTO assignment_v3.circuits (restaurant_id, consecutive_errors) VALUES (test.id('a', 1), 4);
 SET assignment_v3.max_attempts = 1;
 CALL test.remember();
 SELECT * FROM test.decide(1);
@@ -80,11 +80,11 @@ SELECT event_type, severity, context - ARRAY['duration_ms', 'delay_ms'] AS conte
 WHERE booking_id = test.id('b', 1) AND source = 'assignment.coordinator' ORDER BY created_at DESC, ctid DESC LIMIT 2;
 DROP TRIGGER a_refuse ON bookings;
 -- an open breaker doesn't keep from rehearsing, and success doesn't close it
-UPDATE assignment_v3.breakers SET open_until = clock_timestamp() + interval '1 hour', opened_at = clock_timestamp();
+UPDATE assignment_v3.circuits SET open_until = clock_timestamp() + interval '1 hour', opened_at = clock_timestamp();
 CALL test.remember();
 SELECT * FROM test.decide(1);
 SELECT test.changed();
-DELETE FROM assignment_v3.breakers;
+DELETE FROM assignment_v3.circuits;
 
 -- Locks of a rehearsal are as real as ever; the app's trigger sees what it would see.
 CREATE TABLE test.seen (what text);

@@ -89,12 +89,12 @@ SELECT test.confirm(14, 1);
 SELECT assignment_v3.revive('drill is over');
 RESET assignment_v3.shadow;
 -- with the breaker open, and beyond the attempts
-INSERT INTO assignment_v3.breakers (restaurant_id, consecutive_errors, open_until, opened_at)
+INSERT INTO assignment_v3.circuits (restaurant_id, consecutive_errors, open_until, opened_at)
 VALUES (test.id('a', 1), 5, now() + interval '1 hour', now());
 SELECT test.confirm(15, 1);
 SELECT * FROM test.bookings(12, 13, 14, 15);
-SELECT consecutive_errors, open_until > now() AS open FROM assignment_v3.breakers;
-DELETE FROM assignment_v3.breakers;
+SELECT consecutive_errors, open_until > now() AS open FROM assignment_v3.circuits;
+DELETE FROM assignment_v3.circuits;
 
 -- the app refuses: nothing is left of the move
 SELECT test.confirm(16, 1);

@@ -40,7 +40,7 @@ SELECT pg_sleep(0.45);
 CALL assignment_v3.run(NULL, test_id('a', 2));
 SQL
 my $state = "SELECT md5(string_agg(r, ' ' ORDER BY r)) FROM (
-	SELECT q::text AS r FROM assignment_v3.queue q UNION ALL SELECT c::text FROM assignment_v3.breakers c
+	SELECT q::text AS r FROM assignment_v3.queue q UNION ALL SELECT c::text FROM assignment_v3.circuits c
 	UNION ALL SELECT a::text FROM booking_assignment_attempts a UNION ALL SELECT b::text FROM bookings b
 	UNION ALL SELECT m::text FROM assignment_v3.mode() m) s";
 my $before = $node->safe_psql('app', $state);
@@ -48,7 +48,7 @@ my $before = $node->safe_psql('app', $state);
 is($node->safe_psql('app', 'SELECT count(*) FROM assignment_v3.queue'), 3, 'three bookings are queued');
 is($node->safe_psql('app', "SELECT max(attempt_no) FROM booking_assignment_attempts JOIN bookings b ON b.id = booking_id
 	WHERE customer_name = 'fails'"), 2, 'one has failed twice');
-is($node->safe_psql('app', 'SELECT count(*) FROM assignment_v3.breakers WHERE open_until > now()'), 1, 'one breaker is open');
+is($node->safe_psql('app', 'SELECT count(*) FROM assignment_v3.circuits WHERE open_until > now()'), 1, 'one breaker is open');
 is($node->safe_psql('postgres', 'SHOW shared_preload_libraries'), '', 'the library is not preloaded');
 
 foreach my $mode ('fast', 'immediate')

@@ -46,7 +46,7 @@ my $traces = "SELECT md5(string_agg(r, ' ' ORDER BY r)) FROM (
 	SELECT b::text AS r FROM bookings b UNION ALL SELECT h::text FROM booking_assignment_state_history h
 	UNION ALL SELECT e::text FROM observability_events e UNION ALL SELECT a::text FROM booking_assignment_attempts a
 	UNION ALL SELECT o::text FROM capacity_outbox o UNION ALL SELECT t::text FROM booking_table_assignments t
-	UNION ALL SELECT q::text FROM assignment_v3.queue q UNION ALL SELECT c::text FROM assignment_v3.breakers c) s";
+	UNION ALL SELECT q::text FROM assignment_v3.queue q UNION ALL SELECT c::text FROM assignment_v3.circuits c) s";
 my $locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
 my $napping = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = \$1";
 my $cancel = sub { my ($watcher, $pid) = @_; $watcher->query_safe("SELECT pg_cancel_backend($pid)") };
