@@ -94,6 +94,8 @@ VALUES
 	 'A row is a short claim on tables while somebody makes up their mind'),
 	('table_hold_windows', false, NULL,
 	 'A row is one table under a hold, from start_at until end_at'),
+	('booking_assignment_shadow_results', false, NULL,
+	 'A row is what the rehearsal of one version of a booking came to, and what the legacy path made of it'),
 	('binding', true, NULL,
 	 'The one row says which schema the pipeline is attached to; no row, not attached'),
 	('queue', true, 'fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, '
@@ -238,7 +240,26 @@ VALUES
 	('capacity_outbox', 'restaurant_id', 'uuid', '', 'required', 'Restaurant it concerns, which may be gone by now'),
 	('capacity_outbox', 'booking_id', 'uuid', '', 'required', 'Booking it concerns, which may be gone by now'),
 	('capacity_outbox', 'idempotency_key', 'text', '', 'optional', 'Key that the receiver may use against repeats'),
-	('capacity_outbox', 'payload', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'The message');
+	('capacity_outbox', 'payload', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'The message'),
+	('booking_assignment_shadow_results', 'booking_id', 'uuid', 'NOT NULL', 'added', 'Booking rehearsed, which may be gone by now'),
+	('booking_assignment_shadow_results', 'version', 'integer', 'NOT NULL', 'added', 'Version of the booking that was rehearsed'),
+	('booking_assignment_shadow_results', 'restaurant_id', 'uuid', 'NOT NULL', 'added', 'Restaurant of the booking'),
+	('booking_assignment_shadow_results', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('booking_assignment_shadow_results', 'trigger', 'text', 'NOT NULL', 'added', 'Who called for it'),
+	('booking_assignment_shadow_results', 'outcome', 'text', 'NOT NULL', 'added', 'confirmed, retry or manual_review'),
+	('booking_assignment_shadow_results', 'reason', 'text', '', 'added', 'Why it is not confirmed'),
+	('booking_assignment_shadow_results', 'sqlstate', 'text', '', 'added', 'Code of the error, where that is the reason'),
+	('booking_assignment_shadow_results', 'table_ids', 'uuid[]', '', 'added', 'Tables that it would have been seated at'),
+	('booking_assignment_shadow_results', 'strategy', 'text', '', 'added', 'Strategy of the planner'),
+	('booking_assignment_shadow_results', 'duration_ms', 'double precision', 'NOT NULL', 'added', 'How long the rehearsal took'),
+	('booking_assignment_shadow_results', 'consecutive_errors', 'integer', 'NOT NULL DEFAULT 0', 'added',
+	 'Rehearsals of the restaurant that ended in an error, one after the other, up to this one'),
+	('booking_assignment_shadow_results', 'breaker_would_open', 'boolean', 'NOT NULL DEFAULT false', 'added',
+	 'Whether these errors would have opened the restaurant''s circuit breaker'),
+	('booking_assignment_shadow_results', 'legacy_outcome', 'text', '', 'added',
+	 'What became of the booking elsewhere, once known: confirmed or cancelled'),
+	('booking_assignment_shadow_results', 'legacy_table_ids', 'uuid[]', '', 'added', 'Tables that it was seated at elsewhere'),
+	('booking_assignment_shadow_results', 'legacy_at', 'timestamptz', '', 'added', 'When that became known');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_columns_journal() IS
 	'Internal to attach(): columns of history, attempts, events and outbox';
@@ -294,7 +315,8 @@ VALUES
 	('purges', 'history_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of history deleted'),
 	('purges', 'attempt_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Attempts deleted'),
 	('purges', 'event_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Events deleted'),
-	('purges', 'outbox_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of the outbox deleted');
+	('purges', 'outbox_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of the outbox deleted'),
+	('purges', 'shadow_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Results of rehearsals deleted');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_columns_own() IS
 	'Internal to attach(): columns of the pipeline''s own tables';
@@ -384,7 +406,10 @@ VALUES
 	('table_hold_windows', 'pkey', 'PRIMARY KEY (hold_id, table_id)', 'optional'),
 	('table_hold_windows', 'hold_id_fkey', 'FOREIGN KEY (hold_id) REFERENCES @app@.table_holds (id) ON DELETE CASCADE', 'optional'),
 	('table_hold_windows', 'table_id_fkey', 'FOREIGN KEY (table_id) REFERENCES @app@.table_inventory (id) ON DELETE CASCADE', 'optional'),
-	('table_hold_windows', 'window_check', 'CHECK (start_at < end_at)', 'optional');
+	('table_hold_windows', 'window_check', 'CHECK (start_at < end_at)', 'optional'),
+	('booking_assignment_shadow_results', 'pkey', 'PRIMARY KEY (booking_id, version)', 'added'),
+	('booking_assignment_shadow_results', 'outcome_check', 'CHECK (outcome IN (''confirmed'', ''retry'', ''manual_review''))', 'optional'),
+	('booking_assignment_shadow_results', 'legacy_outcome_check', 'CHECK (legacy_outcome IN (''confirmed'', ''cancelled''))', 'optional');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_constraints_app() IS
 	'Internal to attach(): constraints of the app''s tables';
@@ -462,6 +487,7 @@ VALUES
 	('table_holds', 'zone_id_idx', false, 'btree', ARRAY['zone_id'], 'zone_id IS NOT NULL', 'optional'),
 	('table_hold_windows', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),
 	('table_hold_windows', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added'),
+	('booking_assignment_shadow_results', 'restaurant_id_created_at_idx', false, 'btree', ARRAY['restaurant_id', 'created_at'], NULL, 'added'),
 	('queue', 'priority_due_at_booking_id_idx', false, 'btree', ARRAY['priority', 'due_at', 'booking_id'], NULL, 'added'),
 	('queue', 'restaurant_id_priority_due_at_booking_id_idx', false, 'btree', ARRAY['restaurant_id', 'priority', 'due_at', 'booking_id'], NULL, 'added'),
 	('blocks', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),

@@ -86,11 +86,12 @@ CREATE FUNCTION assignment_v3.purge(
 	OUT history_rows bigint,
 	OUT attempt_rows bigint,
 	OUT event_rows bigint,
-	OUT outbox_rows bigint)
+	OUT outbox_rows bigint,
+	OUT shadow_rows bigint)
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'assignment_purge';
 COMMENT ON FUNCTION assignment_v3.purge(interval) IS
-	'deletes history, attempts, events and done messages of the pipeline older than an interval';
+	'deletes history, attempts, events, done messages and shadow results of the pipeline older than an interval';
 
 -- The triggers that attach() puts on bookings and on their history.
 CREATE FUNCTION assignment_v3.booking_validate()

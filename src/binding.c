@@ -64,6 +64,7 @@ static const char *const relation_names[BOUND_RELATION_COUNT] = {
 	[BOUND_OUTBOX] = "capacity_outbox",
 	[BOUND_HOLDS] = "table_holds",
 	[BOUND_HOLD_WINDOWS] = "table_hold_windows",
+	[BOUND_REHEARSALS] = "booking_assignment_shadow_results",
 	[BOUND_ALLOCATIONS] = "allocations",
 };
 
@@ -109,6 +110,7 @@ static const struct
 	[KEYED_BLOCKS] = {true, "blocks", "restaurant_id"},
 	[KEYED_ASSIGNMENTS] = {false, "booking_table_assignments", "booking_id"},
 	[KEYED_ATTEMPTS] = {false, "booking_assignment_attempts", "booking_id"},
+	[KEYED_REHEARSALS] = {false, "booking_assignment_shadow_results", "booking_id"},
 	[KEYED_FLOOR] = {false, "table_inventory", "restaurant_id"},
 	[KEYED_TABLE] = {false, "table_inventory", "id"},
 	[KEYED_TIMELINE] = {false, "booking_table_assignments", "table_id", "start_at"},

@@ -28,6 +28,7 @@ typedef enum BoundRelation
 	BOUND_OUTBOX,
 	BOUND_HOLDS,
 	BOUND_HOLD_WINDOWS,
+	BOUND_REHEARSALS,
 	BOUND_ALLOCATIONS			/* only in live databases that have it */
 } BoundRelation;
 
@@ -43,6 +44,7 @@ typedef enum KeyedTable
 	KEYED_BLOCKS,
 	KEYED_ASSIGNMENTS,
 	KEYED_ATTEMPTS,
+	KEYED_REHEARSALS,
 	KEYED_FLOOR,
 	KEYED_TABLE,
 	KEYED_TIMELINE				/* assignments of a table, by their start */

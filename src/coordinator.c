@@ -735,6 +735,7 @@ record_error(Decision *decision, const ErrorData *error)
 
 	tell_error(decision, error);
 	decision->failed = true;
+	decision->sqlerrcode = error->sqlerrcode;
 	set_failed_attempt(decision, REASON_ERROR);
 	if (decision->mode == MODE_SHADOW)
 	{
@@ -861,7 +862,8 @@ is_contention(Reason reason)
 /*
  * The booking's place in the queue.  A claimed row is ours to write.  Another
  * one may be in the hands of whoever we met: it is left to them, and what has
- * to be written waits no longer than a try would.
+ * to be written waits no longer than a try would.  A batch that has given its
+ * claim back takes the row off the queue itself, at its end.
  */
 static void
 keep_queue(Decision *decision)
@@ -871,6 +873,11 @@ keep_queue(Decision *decision)
 	bool		retry = active && decision->outcome == OUTCOME_RETRY;
 	bool		contention = is_contention(decision->reason);
 
+	if (claimed && decision->claim->released)
+	{
+		decision->off_queue = !contention;
+		return;
+	}
 	if (contention ? claimed || (retry && !decision->booking.queued) : retry)
 	{
 		if (claimed)
@@ -917,6 +924,61 @@ keep_breaker(Decision *decision)
 						uuid_text(&decision->booking_id))));
 }
 
+/* What the rehearsal came to; being busy is no result, and the next call rehearses again. */
+static void
+note_result(const Decision *decision)
+{
+	const BookingRecord *booking = &decision->booking;
+	RehearsalRow row = {
+		.booking_id = booking->id,
+		.version = booking->version,
+		.restaurant_id = booking->restaurant_id,
+		.created_at = decision->started_at,
+		.trigger = decision->trigger,
+		.outcome = outcome_name(decision->outcome),
+		.reason = reason_name(decision->reason),
+		.sqlstate = decision->failed ? unpack_sql_state(decision->sqlerrcode) : NULL,
+		.ntables = decision->ntables,
+		.table_ids = decision->table_ids,
+		.strategy = decision->strategy,
+		.duration_ms = elapsed_ms(decision),
+		.breaker_threshold = flags_breaker_policy().threshold,
+	};
+
+	if (decision->outcome == OUTCOME_NOOP || is_contention(decision->reason))
+		return;
+	store_insert_rehearsal(&row);
+	if (strcmp(booking->status, "confirmed") == 0)
+		store_note_legacy(&booking->id, "confirmed");
+}
+
+static TryResult
+write_rehearsal(Decision *decision)
+{
+	journal_write(&decision->journal);
+	note_result(decision);
+	store_check_constraints();
+	return TRY_KEPT;
+}
+
+/*
+ * Record a rehearsal.  Where even that fails, the caller has not asked for
+ * anything that could: the server log has to do.
+ */
+static void
+record_rehearsal(Decision *decision)
+{
+	ErrorData  *error;
+
+	keep_rehearsal(decision);
+	if (in_subtransaction(decision, write_rehearsal, false, &error) == TRY_KEPT)
+		return;
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("[assignment.coordinator] the rehearsal of booking %s could not be recorded: %s",
+					uuid_text(&decision->booking_id), error->message ? error->message : "")));
+}
+
 /* What the caller of a rehearsal is told: nothing has happened. */
 static void
 hide_rehearsal(Decision *decision)
@@ -934,8 +996,8 @@ static void
 conclude(Decision *decision)
 {
 	if (decision->mode == MODE_SHADOW)
-		keep_rehearsal(decision);
-	if (!decision->written)
+		record_rehearsal(decision);
+	else if (!decision->written)
 		journal_write(&decision->journal);
 	keep_queue(decision);
 	keep_breaker(decision);
@@ -944,8 +1006,33 @@ conclude(Decision *decision)
 }
 
 /*
+ * Has this version of the booking been rehearsed?  Then nothing is done
+ * again, and the answer is that of the first time.
+ */
+static bool
+settle_by_rehearsal(Decision *decision)
+{
+	BookingRecord *booking = &decision->booking;
+	Rehearsal	rehearsal;
+
+	if (decision->mode != MODE_SHADOW || !booking->found ||
+		!lookup_rehearsal(&booking->id, booking->version, &rehearsal))
+		return false;
+	decision->repeated = true;
+	decision->strategy = rehearsal.strategy;
+	decision->has_shadow_outcome = true;
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+	{
+		if (strcmp(outcome_names[i], rehearsal.outcome) == 0)
+			decision->shadow_outcome = (Outcome) i;
+	}
+	set_outcome(decision, OUTCOME_NOOP, REASON_SHADOW);
+	return true;
+}
+
+/*
  * Lock and load the booking, and tell the mode of its restaurant; false if
- * that is disabled.  The lock comes first: what is read under it stays true
+ * that is disabled, or has nothing left to rehearse.  The lock comes first: what is read under it stays true
  * of all that only decisions write, such as the number of attempts.
  */
 static bool
@@ -972,6 +1059,8 @@ begin_decision(Decision *decision)
 		return false;
 	}
 	require_writable();
+	if (settle_by_rehearsal(decision))
+		return false;
 	journal_init(&decision->journal, &decision->booking_id,
 				 booking->has_restaurant ? &booking->restaurant_id : NULL);
 	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
@@ -996,5 +1085,7 @@ decide(Decision *decision)
 			seat(decision);
 		conclude(decision);
 	}
+	else if (decision->repeated)
+		keep_queue(decision);
 	store_leave(&scope);
 }

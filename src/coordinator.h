@@ -66,10 +66,13 @@ typedef struct Decision
 	Outcome		outcome;
 	Reason		reason;
 	bool		failed;			/* by an error, for the breaker to count */
+	int			sqlerrcode;		/* of that error */
 	bool		written;		/* the trail is, with the try */
 	bool		yielded;		/* a lock was waited for, to no avail */
 	bool		has_shadow_outcome;
 	Outcome		shadow_outcome;
+	bool		repeated;		/* this version was rehearsed before */
+	bool		off_queue;		/* its row is to go, once the batch is done */
 	int			delay_ms;
 	int			attempt;
 	const char *strategy;

@@ -14,6 +14,12 @@
  * back to it when everything else is done, for as long as a rate-limited
  * caller would wait.  What is still left is due for the next run.
  *
+ * In shadow a batch must not keep the legacy path waiting for longer than one
+ * rehearsal takes, and the trigger on bookings waits for a claimed row.  So
+ * process_due() gives such a claim back before it rehearses, keeps other
+ * drains out by the booking's advisory lock, and takes the rows off the queue
+ * at its end.
+ *
  * process_due() ends early when it had to wait for another writer's lock: that
  * writer may be waiting for a row claimed here.
  *
@@ -42,6 +48,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -73,13 +80,16 @@ typedef struct Drain
 	int			max_passed;
 	pg_uuid_t  *passed;
 	int			nfull;			/* those among them whose slots were taken */
+	bool		one_transaction;	/* a batch, which commits when it is done */
+	int			nrehearsed;		/* claims given back, to go off the queue */
+	ClaimedBooking *rehearsed;
 	Counts		counts;
 } Drain;
 
 typedef enum OfferResult
 {
 	OFFER_DECIDED,
-	OFFER_PASSED,				/* the restaurant is full or disabled */
+	OFFER_PASSED,				/* the restaurant is full or disabled, or the booking busy */
 	OFFER_EMPTY					/* nothing more is due */
 } OfferResult;
 
@@ -197,8 +207,8 @@ pass_over(Drain *drain, const pg_uuid_t *restaurant_id)
 static void
 count_decision(Counts *counts, const Decision *decision)
 {
-	Outcome		outcome = decision->has_shadow_outcome ? decision->shadow_outcome :
-		decision->outcome;
+	Outcome		outcome = decision->has_shadow_outcome && !decision->repeated ?
+		decision->shadow_outcome : decision->outcome;
 
 	counts->processed++;
 	if (decision->failed)
@@ -209,12 +219,91 @@ count_decision(Counts *counts, const Decision *decision)
 
 /* A booking that has moved to a disabled restaurant has no place in the queue. */
 static void
-drop_claim(const Decision *decision)
+drop_claim(const Decision *decision, const ClaimedBooking *claimed)
 {
 	StoreScope	scope;
 
 	store_enter(&scope);
-	store_queue_delete(&decision->booking, true);
+	store_queue_delete(&decision->booking, !claimed->released);
+	store_leave(&scope);
+}
+
+/* Claim the next due booking, and tell the mode of its restaurant. */
+static bool
+claim_next(Drain *drain, ClaimedBooking *claimed, PipelineMode *mode)
+{
+	const char *reason;
+	StoreScope	scope;
+	bool		found;
+
+	store_enter(&scope);
+	found = store_queue_claim(&drain->cursor, drain->passed, drain->npassed, claimed);
+	store_leave(&scope);
+	if (!found || claimed->rollout.killed)
+		return false;
+	*mode = flags_mode(&claimed->rollout, &claimed->restaurant_id, &reason);
+	return true;
+}
+
+/* The same in a batch: in shadow the row's lock is given back at once. */
+static bool
+claim_for_batch(Drain *drain, ClaimedBooking *claimed, PipelineMode *mode)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool found = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		found = claim_next(drain, claimed, mode);
+		if (found && *mode == MODE_SHADOW)
+		{
+			claimed->released = true;
+			RollbackAndReleaseCurrentSubTransaction();
+		}
+		else
+			ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return found;
+}
+
+static void
+note_rehearsed(Drain *drain, const ClaimedBooking *claimed)
+{
+	MemoryContext caller = MemoryContextSwitchTo(drain->context);
+
+	if (drain->rehearsed == NULL)
+		drain->rehearsed = palloc(sizeof(ClaimedBooking) * 16);
+	else if (drain->nrehearsed >= 16 && (drain->nrehearsed & (drain->nrehearsed - 1)) == 0)
+		drain->rehearsed = repalloc(drain->rehearsed,
+									sizeof(ClaimedBooking) * drain->nrehearsed * 2);
+	drain->rehearsed[drain->nrehearsed++] = *claimed;
+	MemoryContextSwitchTo(caller);
+}
+
+/* Take what a batch has rehearsed off the queue, so late that nobody waits for it for long. */
+static void
+drop_rehearsed(Drain *drain)
+{
+	StoreScope	scope;
+
+	if (drain->nrehearsed == 0)
+		return;
+	store_enter(&scope);
+	store_queue_delete_all(drain->rehearsed, drain->nrehearsed);
 	store_leave(&scope);
 }
 
@@ -227,19 +316,13 @@ static OfferResult
 offer_next(Drain *drain, Decision *decision)
 {
 	ClaimedBooking claimed;
-	StoreScope	scope;
 	PipelineMode mode;
-	const char *reason;
-	bool		found;
 
 	memset(decision, 0, sizeof(Decision));
-	store_enter(&scope);
-	found = store_queue_claim(&drain->cursor, drain->passed, drain->npassed, &claimed);
-	store_leave(&scope);
-	if (!found || claimed.rollout.killed)
+	if (!(drain->one_transaction ? claim_for_batch : claim_next) (drain, &claimed, &mode))
 		return OFFER_EMPTY;
-
-	mode = flags_mode(&claimed.rollout, &claimed.restaurant_id, &reason);
+	if (claimed.released && !lock_booking(&claimed.booking_id))
+		return OFFER_PASSED;
 	if (mode != MODE_DISABLED)
 	{
 		decision->slot = lock_slot(&claimed.restaurant_id, flags_slots(&claimed.rollout));
@@ -255,9 +338,11 @@ offer_next(Drain *drain, Decision *decision)
 	decision->claim = &claimed;
 	decide(decision);
 	decision->claim = NULL;
+	if (decision->off_queue)
+		note_rehearsed(drain, &claimed);
 	if (decision->reason == REASON_PIPELINE_DISABLED)
 	{
-		drop_claim(decision);
+		drop_claim(decision, &claimed);
 		return OFFER_PASSED;
 	}
 	count_decision(&drain->counts, decision);
@@ -280,6 +365,7 @@ assignment_process_due(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	drain_init(&drain, fcinfo, "process_due", 20);
+	drain.one_transaction = true;
 	drain_rewind(&drain);
 	context = AllocSetContextCreate(CurrentMemoryContext, "assignment_v3 decision",
 									ALLOCSET_DEFAULT_SIZES);
@@ -303,6 +389,7 @@ assignment_process_due(PG_FUNCTION_ARGS)
 		if (result == OFFER_EMPTY || decision.yielded)
 			break;
 	}
+	drop_rehearsed(&drain);
 	return (Datum) 0;
 }
 

@@ -176,6 +176,35 @@ lookup_last_attempt(const pg_uuid_t *booking_id)
 	return last;
 }
 
+/*
+ * What the rehearsal of this version of a booking came to; false if there was
+ * none.  The latest snapshot tells, so that none is repeated under REPEATABLE
+ * READ either.
+ */
+bool
+lookup_rehearsal(const pg_uuid_t *booking_id, int version, Rehearsal *rehearsal)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	keyed_begin(&scan, KEYED_REHEARSALS, UUIDPGetDatum(booking_id), false, GetLatestSnapshot());
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+	{
+		bool		isnull;
+		Datum		value = keyed_column(&scan, tuple, "version", &isnull);
+
+		if (isnull || DatumGetInt32(value) != version)
+			continue;
+		found = true;
+		rehearsal->outcome = TextDatumGetCString(keyed_column(&scan, tuple, "outcome", &isnull));
+		value = keyed_column(&scan, tuple, "strategy", &isnull);
+		rehearsal->strategy = isnull ? NULL : TextDatumGetCString(value);
+	}
+	keyed_end(&scan);
+	return found;
+}
+
 /* Has this relation no row, for want of pages? */
 bool
 lookup_is_empty(Oid relid)

@@ -38,6 +38,13 @@ typedef struct Window
 	TimestampTz end_at;
 } Window;
 
+/* What a booking's rehearsal came to. */
+typedef struct Rehearsal
+{
+	char	   *outcome;
+	char	   *strategy;		/* NULL if none */
+} Rehearsal;
+
 /* Values of columns whose type is the app's choice. */
 extern int	value_as_int(Datum value, Oid type);
 extern char *value_as_text(Datum value, Oid type);
@@ -46,6 +53,7 @@ extern void lookup_rollout(const pg_uuid_t *restaurant_id, RolloutRows *rollout)
 extern void lookup_breaker(const pg_uuid_t *restaurant_id, Breaker *breaker);
 extern bool lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at);
 extern bool lookup_has_assignments(const pg_uuid_t *booking_id);
+extern bool lookup_rehearsal(const pg_uuid_t *booking_id, int version, Rehearsal *rehearsal);
 extern int	lookup_last_attempt(const pg_uuid_t *booking_id);
 extern bool lookup_is_empty(Oid relid);
 extern void lookup_floor(const pg_uuid_t *restaurant_id, Floor *floor);

@@ -81,11 +81,14 @@ typedef enum Statement
 	STMT_INSERT_EVENTS,
 	STMT_INSERT_ATTEMPT,
 	STMT_INSERT_MESSAGE,
+	STMT_INSERT_REHEARSAL,
+	STMT_NOTE_LEGACY,
 	STMT_BOOKING_EXISTS,
 	STMT_QUEUE_PUT,
 	STMT_QUEUE_FOLLOW,
 	STMT_QUEUE_DELETE,
 	STMT_QUEUE_DELETE_FREE,
+	STMT_QUEUE_DELETE_ALL,
 	STMT_QUEUE_CLAIM,
 	STMT_QUEUE_CLAIM_OF_RESTAURANT,
 	STMT_BREAKER_LOCK,
@@ -97,6 +100,7 @@ typedef enum Statement
 	STMT_PURGE_ATTEMPTS,
 	STMT_PURGE_EVENTS,
 	STMT_PURGE_MESSAGES,
+	STMT_PURGE_REHEARSALS,
 	STMT_INSERT_PURGE
 } Statement;
 
@@ -317,6 +321,29 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"ON CONFLICT DO NOTHING",
 		7, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID}
 	},
+	/* errors in a row are counted on from the restaurant's last rehearsal; $8 is null where it was none */
+	[STMT_INSERT_REHEARSAL] = {
+		"INSERT INTO @rehearsals@ AS r (booking_id, version, restaurant_id, created_at, \"trigger\", "
+		"outcome, reason, sqlstate, table_ids, strategy, duration_ms, consecutive_errors, "
+		"breaker_would_open) "
+		"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, e.count, $8 IS NOT NULL AND e.count >= $12 "
+		"FROM (SELECT CASE WHEN $8 IS NULL THEN 0 ELSE 1 + coalesce((SELECT l.consecutive_errors "
+		"FROM @rehearsals@ l WHERE l.restaurant_id = $3 ORDER BY l.created_at DESC LIMIT 1), 0) END "
+		"AS count OFFSET 0) e ON CONFLICT DO NOTHING",
+		12, {UUIDOID, INT4OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		UUIDARRAYOID, TEXTOID, FLOAT8OID, INT4OID}
+	},
+	/* a booking that the pipeline itself has confirmed says nothing about another writer */
+	[STMT_NOTE_LEGACY] = {
+		"UPDATE @rehearsals@ AS r SET legacy_outcome = $2, legacy_at = $3, "
+		"legacy_table_ids = CASE WHEN $2 = 'confirmed' THEN (SELECT pg_catalog.array_agg(a.table_id "
+		"ORDER BY a.table_id) FROM @assignments@ a WHERE a.booking_id = $1) END "
+		"WHERE r.booking_id = $1 AND r.legacy_outcome IS NULL AND coalesce((SELECT "
+		"h.metadata OPERATOR(pg_catalog.->) 'external'::text IS NOT NULL FROM @history@ h "
+		"WHERE h.booking_id = $1 AND h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed' "
+		"ORDER BY h.version DESC LIMIT 1), true)",
+		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+	},
 	[STMT_BOOKING_EXISTS] = {
 		"SELECT b.restaurant_id FROM @bookings@ b WHERE b.id = $1",
 		1, {UUIDOID}
@@ -344,6 +371,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"(SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = $1 "
 		"AND ($2 IS NULL OR f.due_at = $2) FOR UPDATE SKIP LOCKED)",
 		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[STMT_QUEUE_DELETE_ALL] = {
+		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id IN ("
+		"SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = ANY ($1) "
+		"AND f.due_at = ($2)[pg_catalog.array_position($1, f.booking_id)] FOR UPDATE SKIP LOCKED)",
+		2, {UUIDARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[STMT_QUEUE_CLAIM] = {
 		CLAIM_COLUMNS CLAIM_ORDER,
@@ -398,11 +431,15 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"AND o.event_type::text LIKE 'booking.assignment\\_state.%'",
 		1, {TIMESTAMPTZOID}
 	},
+	[STMT_PURGE_REHEARSALS] = {
+		"DELETE FROM @rehearsals@ AS r WHERE r.created_at < $1",
+		1, {TIMESTAMPTZOID}
+	},
 	[STMT_INSERT_PURGE] = {
 		"INSERT INTO assignment_v3.purges (purged_at, horizon, purged_by, "
-		"history_rows, attempt_rows, event_rows, outbox_rows) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		7, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID}
+		"history_rows, attempt_rows, event_rows, outbox_rows, shadow_rows) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		8, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
 	},
 };
 
@@ -430,6 +467,7 @@ static const char *const relation_words[BOUND_RELATION_COUNT] = {
 	[BOUND_OUTBOX] = "outbox",
 	[BOUND_HOLDS] = "holds",
 	[BOUND_HOLD_WINDOWS] = "hold_windows",
+	[BOUND_REHEARSALS] = "rehearsals",
 	[BOUND_ALLOCATIONS] = "allocations",
 };
 
@@ -1454,6 +1492,52 @@ store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id
 	execute(STMT_INSERT_MESSAGE, values, NULL, false, SPI_OK_INSERT);
 }
 
+/* What a rehearsal came to; a version that has its row already keeps it. */
+void
+store_insert_rehearsal(const RehearsalRow *row)
+{
+	Datum		values[12] = {
+		UUIDPGetDatum(&row->booking_id),
+		Int32GetDatum(row->version),
+		UUIDPGetDatum(&row->restaurant_id),
+		TimestampTzGetDatum(row->created_at),
+		CStringGetTextDatum(row->trigger),
+		CStringGetTextDatum(row->outcome),
+		row->reason ? CStringGetTextDatum(row->reason) : (Datum) 0,
+		row->sqlstate ? CStringGetTextDatum(row->sqlstate) : (Datum) 0,
+		row->ntables > 0 ? uuid_array(row->table_ids, row->ntables) : (Datum) 0,
+		row->strategy ? CStringGetTextDatum(row->strategy) : (Datum) 0,
+		Float8GetDatum(row->duration_ms),
+		Int32GetDatum(row->breaker_threshold),
+	};
+	char		nulls[] = "            ";
+
+	if (row->reason == NULL)
+		nulls[6] = 'n';
+	if (row->sqlstate == NULL)
+		nulls[7] = 'n';
+	if (row->ntables == 0)
+		nulls[8] = 'n';
+	if (row->strategy == NULL)
+		nulls[9] = 'n';
+	execute(STMT_INSERT_REHEARSAL, values, nulls, false, SPI_OK_INSERT);
+}
+
+/* What became of a booking elsewhere, in the rows of its rehearsals that don't know yet. */
+void
+store_note_legacy(const pg_uuid_t *booking_id, const char *outcome)
+{
+	Datum		values[3] = {
+		UUIDPGetDatum(booking_id),
+		CStringGetTextDatum(outcome),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+
+	if (lookup_is_empty(binding_get()->relids[BOUND_REHEARSALS]))
+		return;
+	execute(STMT_NOTE_LEGACY, values, NULL, false, SPI_OK_UPDATE);
+}
+
 /*
  * The queue
  */
@@ -1505,6 +1589,24 @@ store_queue_delete(const BookingRecord *booking, bool claimed)
 				SPI_OK_DELETE);
 }
 
+/* Take bookings off the queue that nobody has claimed or queued anew since. */
+void
+store_queue_delete_all(const ClaimedBooking *rows, int nrows)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(nrows, 1));
+	Datum	   *times = palloc(sizeof(Datum) * Max(nrows, 1));
+	Datum		values[2];
+
+	for (int i = 0; i < nrows; i++)
+	{
+		ids[i] = UUIDPGetDatum(&rows[i].booking_id);
+		times[i] = TimestampTzGetDatum(rows[i].due_at);
+	}
+	values[0] = make_array(ids, NULL, nrows, UUIDOID);
+	values[1] = make_array(times, NULL, nrows, TIMESTAMPTZOID);
+	execute(STMT_QUEUE_DELETE_ALL, values, NULL, false, SPI_OK_DELETE);
+}
+
 /*
  * Claim the next due row behind the cursor that nobody else has claimed, and
  * move the cursor onto it.  The claim is the row's lock and ends with the
@@ -1530,6 +1632,8 @@ store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 		(void) uuid_column(0, "booking_id", &claimed->booking_id);
 		(void) uuid_column(0, "restaurant_id", &claimed->restaurant_id);
 		(void) time_column(0, "due_at", &cursor->due_at);
+		claimed->due_at = cursor->due_at;
+		claimed->released = false;
 		cursor->priority = int_column(0, "priority", 0);
 		cursor->booking_id = claimed->booking_id;
 	}
@@ -1637,12 +1741,13 @@ void
 store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts)
 {
 	Datum		values[1] = {TimestampTzGetDatum(horizon)};
-	Datum		record[7];
+	Datum		record[8];
 
 	counts->history = execute(STMT_PURGE_HISTORY, values, NULL, false, SPI_OK_DELETE);
 	counts->attempts = execute(STMT_PURGE_ATTEMPTS, values, NULL, false, SPI_OK_DELETE);
 	counts->events = execute(STMT_PURGE_EVENTS, values, NULL, false, SPI_OK_DELETE);
 	counts->messages = execute(STMT_PURGE_MESSAGES, values, NULL, false, SPI_OK_DELETE);
+	counts->rehearsals = execute(STMT_PURGE_REHEARSALS, values, NULL, false, SPI_OK_DELETE);
 
 	record[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	record[1] = TimestampTzGetDatum(horizon);
@@ -1651,6 +1756,7 @@ store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts)
 	record[4] = Int64GetDatum(counts->attempts);
 	record[5] = Int64GetDatum(counts->events);
 	record[6] = Int64GetDatum(counts->messages);
+	record[7] = Int64GetDatum(counts->rehearsals);
 	execute(STMT_INSERT_PURGE, record, NULL, false, SPI_OK_INSERT);
 }
 

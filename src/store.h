@@ -85,7 +85,9 @@ typedef struct ClaimedBooking
 {
 	pg_uuid_t	booking_id;
 	pg_uuid_t	restaurant_id;
+	TimestampTz due_at;
 	RolloutRows rollout;
+	bool		released;		/* its lock is given back already */
 } ClaimedBooking;
 
 /* Where a run stands in the queue. */
@@ -119,12 +121,31 @@ typedef struct EventRow
 	TimestampTz created_at;
 } EventRow;
 
+/* What the rehearsal of a booking came to. */
+typedef struct RehearsalRow
+{
+	pg_uuid_t	booking_id;
+	int			version;
+	pg_uuid_t	restaurant_id;
+	TimestampTz created_at;
+	const char *trigger;
+	const char *outcome;
+	const char *reason;			/* NULL if none */
+	const char *sqlstate;		/* NULL if it was no error */
+	int			ntables;
+	const pg_uuid_t *table_ids;
+	const char *strategy;		/* NULL if none */
+	double		duration_ms;
+	int			breaker_threshold;
+} RehearsalRow;
+
 typedef struct PurgeCounts
 {
 	int64		history;
 	int64		attempts;
 	int64		events;
 	int64		messages;
+	int64		rehearsals;
 } PurgeCounts;
 
 extern void StoreInit(void);
@@ -161,12 +182,15 @@ extern void store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, co
 extern void store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 								 const char *event_type, const char *dedupe_key,
 								 const char *payload);
+extern void store_insert_rehearsal(const RehearsalRow *row);
+extern void store_note_legacy(const pg_uuid_t *booking_id, const char *outcome);
 extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id);
 
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
 extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
 extern void store_queue_delete(const BookingRecord *booking, bool claimed);
+extern void store_queue_delete_all(const ClaimedBooking *rows, int nrows);
 extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 							  ClaimedBooking *claimed);
 

@@ -557,7 +557,7 @@ assignment_reopen(PG_FUNCTION_ARGS)
 	return transition_result(fcinfo, from, booking.state, booking.version);
 }
 
-/* purge(older_than interval) returns (history, attempt, event and outbox rows) */
+/* purge(older_than interval) returns (history, attempt, event, outbox and shadow rows) */
 Datum
 assignment_purge(PG_FUNCTION_ARGS)
 {
@@ -566,8 +566,8 @@ assignment_purge(PG_FUNCTION_ARGS)
 	TimestampTz horizon;
 	StoreScope	scope;
 	char	   *user;
-	Datum		values[4];
-	bool		nulls[4] = {0};
+	Datum		values[5];
+	bool		nulls[5] = {0};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -602,6 +602,7 @@ assignment_purge(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(counts.attempts);
 	values[2] = Int64GetDatum(counts.events);
 	values[3] = Int64GetDatum(counts.messages);
+	values[4] = Int64GetDatum(counts.rehearsals);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
@@ -937,6 +938,18 @@ external_reason(const BookingRecord *before, const BookingRecord *after)
 	return NULL;
 }
 
+/* Another writer has settled a booking that may have been rehearsed. */
+static void
+note_legacy(const BookingRecord *before, const BookingRecord *after)
+{
+	if (strcmp(before->status, after->status) == 0)
+		return;
+	if (strcmp(after->status, "confirmed") == 0)
+		store_note_legacy(&after->id, "confirmed");
+	else if (status_frees_tables(after->status))
+		store_note_legacy(&after->id, "cancelled");
+}
+
 static void
 record_update(const BookingRecord *before, const BookingRecord *after)
 {
@@ -953,6 +966,7 @@ record_update(const BookingRecord *before, const BookingRecord *after)
 	journal_write(&journal);
 	if (freed || reopened)
 		store_delete_assignments(&after->id);
+	note_legacy(before, after);
 	follow_queue(after);
 }
 

@@ -6,7 +6,7 @@
 SET client_min_messages TO warning;
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT plan(104);
+SELECT plan(106);
 
 -- Members of the extension, with the array and row types that are part of them.
 CREATE VIEW pg_temp.members AS
@@ -43,15 +43,15 @@ SELECT is((SELECT requires FROM pg_available_extension_versions WHERE name = 'as
 -- attach()
 -- ---------------------------------------------------------------------
 CREATE TEMPORARY TABLE report AS SELECT * FROM assignment_v3.attach();
-SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 19::bigint,
-	'attach() reports 19 tables');
+SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 20::bigint,
+	'attach() reports 20 tables');
 SELECT is_empty($$SELECT * FROM pg_temp.report WHERE action IS NULL OR object IS NULL OR statement IS NULL
 	OR rtrim(statement) NOT LIKE '%;'$$, 'each row of the report holds a whole statement');
 SELECT is_empty('SELECT * FROM assignment_v3.attach()', 'a second attach() has nothing to do');
 
 SELECT tables_are('public', ARRAY['restaurants', 'zones', 'table_inventory', 'table_adjacencies', 'bookings',
 	'booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
-	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows'],
+	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows', 'booking_assignment_shadow_results'],
 	'the app''s tables, and no ledger of allocations');
 SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges'],
 	'the pipeline''s own tables');
@@ -102,6 +102,10 @@ INSERT INTO pg_temp.expected VALUES
 	 'start_at timestamp with time zone!, end_at timestamp with time zone!, expires_at timestamp with time zone!, status text!'),
 	('public.table_hold_windows', 'hold_id uuid!, table_id uuid!, restaurant_id uuid!, booking_id uuid, '
 	 'start_at timestamp with time zone!, end_at timestamp with time zone!, expires_at timestamp with time zone!'),
+	('public.booking_assignment_shadow_results', 'booking_id uuid!, version integer!, restaurant_id uuid!, '
+	 'created_at timestamp with time zone!, trigger text!, outcome text!, reason text, sqlstate text, table_ids uuid[], '
+	 'strategy text, duration_ms double precision!, consecutive_errors integer!, breaker_would_open boolean!, '
+	 'legacy_outcome text, legacy_table_ids uuid[], legacy_at timestamp with time zone'),
 	('assignment_v3.binding', 'singleton boolean!, app_schema text!, search_path text!, version text!, '
 	 'attached_at timestamp with time zone!, attached_by text!'),
 	('assignment_v3.queue', 'booking_id uuid!, restaurant_id uuid!, due_at timestamp with time zone!, priority smallint!, '
@@ -114,7 +118,7 @@ INSERT INTO pg_temp.expected VALUES
 	('assignment_v3.blocks', 'id uuid!, restaurant_id uuid!, table_id uuid!, start_at timestamp with time zone!, '
 	 'end_at timestamp with time zone!, reason text, created_at timestamp with time zone!, created_by text!'),
 	('assignment_v3.purges', 'id bigint!, purged_at timestamp with time zone!, horizon timestamp with time zone!, '
-	 'purged_by text!, history_rows bigint!, attempt_rows bigint!, event_rows bigint!, outbox_rows bigint!');
+	 'purged_by text!, history_rows bigint!, attempt_rows bigint!, event_rows bigint!, outbox_rows bigint!, shadow_rows bigint!');
 SELECT is(c.columns, e.columns, 'columns of ' || e.relation)
 FROM pg_temp.expected e LEFT JOIN pg_temp.columns c USING (relation) ORDER BY e.relation;
 
@@ -155,6 +159,7 @@ SELECT results_eq($$SELECT relation, definition FROM pg_temp.constraints WHERE c
 	('assignment_v3.queue', 'PRIMARY KEY (booking_id)'),
 	('assignment_v3.rollout', 'PRIMARY KEY (id)'),
 	('public.booking_assignment_attempts', 'PRIMARY KEY (booking_id, attempt_no)'),
+	('public.booking_assignment_shadow_results', 'PRIMARY KEY (booking_id, version)'),
 	('public.booking_assignment_state_history', 'PRIMARY KEY (id)'),
 	('public.booking_table_assignments', 'PRIMARY KEY (booking_id, table_id)'),
 	('public.bookings', 'PRIMARY KEY (id)'),
@@ -252,6 +257,7 @@ FROM unnest(ARRAY[
 	'bookings btree (created_at)',
 	'booking_table_assignments btree (table_id, start_at)',
 	'booking_assignment_state_history btree (booking_id, version)',
+	'booking_assignment_shadow_results btree (restaurant_id, created_at)',
 	'table_hold_windows btree (restaurant_id, end_at)',
 	'table_hold_windows btree (table_id, start_at)',
 	'observability_events brin (created_at)',

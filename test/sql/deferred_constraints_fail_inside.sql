@@ -85,6 +85,8 @@ SELECT outcome, reason, shadow_outcome FROM test.decide(6);
 COMMIT;
 SELECT test.changed();
 DROP TRIGGER refuse ON booking_table_assignments;
+UPDATE bookings SET party_size = 1 WHERE id = test.id('b', 6);
+CALL test.remember();
 BEGIN;
 SELECT outcome, reason, shadow_outcome FROM test.decide(6);
 COMMIT;

@@ -24,9 +24,11 @@ SELECT event_type, severity, context - ARRAY['duration_ms', 'delay_ms'] AS conte
 FROM observability_events WHERE source = 'assignment.coordinator' ORDER BY created_at, ctid;
 SELECT test.no(booking_id) AS booking, severity, context FROM observability_events
 WHERE source = 'assignment.state_machine' ORDER BY 1, (context ->> 'version')::int;
--- again, from where it was before
+-- again: each version is rehearsed once, and whoever asks again is told what it came to
+CALL test.remember();
 SELECT * FROM test.decide(1, 'inline');
 SELECT * FROM test.decide(2);
+SELECT test.changed();
 -- the query that compares shadow with legacy counts bookings, not rehearsals
 SELECT count(DISTINCT booking_id) FILTER (WHERE context ->> 'to' = 'confirmed') AS would_be_confirmed,
 	count(DISTINCT booking_id) AS rehearsed
@@ -71,18 +73,21 @@ CREATE TRIGGER a_refuse BEFORE UPDATE ON bookings FOR EACH ROW WHEN (NEW.status 
 	EXECUTE FUNCTION test.refuse();
 INSERT INTO assignment_v3.circuits (restaurant_id, consecutive_errors) VALUES (test.id('a', 1), 4);
 SET assignment_v3.max_attempts = 1;
+CALL test.book(20, hour => 30);
+CALL test.book(21, hour => 33);
 CALL test.remember();
-SELECT * FROM test.decide(1);
+SELECT * FROM test.decide(20);
 SELECT test.changed();
 RESET assignment_v3.max_attempts;
-SELECT * FROM test.decide(1);
+SELECT * FROM test.decide(21);
 SELECT event_type, severity, context - ARRAY['duration_ms', 'delay_ms'] AS context FROM observability_events
-WHERE booking_id = test.id('b', 1) AND source = 'assignment.coordinator' ORDER BY created_at DESC, ctid DESC LIMIT 2;
+WHERE booking_id = test.id('b', 21) AND source = 'assignment.coordinator' ORDER BY created_at DESC, ctid DESC LIMIT 2;
 DROP TRIGGER a_refuse ON bookings;
 -- an open breaker doesn't keep from rehearsing, and success doesn't close it
 UPDATE assignment_v3.circuits SET open_until = clock_timestamp() + interval '1 hour', opened_at = clock_timestamp();
+CALL test.book(22, hour => 36);
 CALL test.remember();
-SELECT * FROM test.decide(1);
+SELECT * FROM test.decide(22);
 SELECT test.changed();
 DELETE FROM assignment_v3.circuits;
 
@@ -98,10 +103,13 @@ BEGIN
 END;
 $$;
 CREATE TRIGGER a_see BEFORE UPDATE ON bookings FOR EACH ROW WHEN (NEW.status = 'confirmed') EXECUTE FUNCTION test.see();
-SELECT * FROM test.decide(1);
+CALL test.book(23, hour => 39);
+SELECT * FROM test.decide(23);
 SELECT count(*) AS seen FROM test.seen;
 
 -- From the queue a booking is rehearsed once per version; then its row is gone, and comes back with the next version.
+-- Those that were rehearsed at the app's call are not rehearsed again.
+CALL test.book(24, hour => 42);
 SELECT test.no(booking_id) AS booking FROM assignment_v3.queue ORDER BY 1;
 CALL assignment_v3.run();
 SELECT test.no(booking_id) AS booking FROM assignment_v3.queue ORDER BY 1;
@@ -111,6 +119,7 @@ SELECT test.no(booking_id) AS booking, outcome, reason, shadow_outcome, test.tab
 FROM assignment_v3.process_due();
 UPDATE bookings SET customer_name = 'Ann' WHERE id = test.id('b', 1);
 CALL assignment_v3.run();
+SELECT version, count(*) AS results FROM booking_assignment_shadow_results WHERE booking_id = test.id('b', 1) GROUP BY 1 ORDER BY 1;
 -- The legacy path is mostly faster than the queue: what it has seated meanwhile is rehearsed all the same.
 CALL test.book(13, hour => 21);
 CALL test.seat(13, 101, 21);
