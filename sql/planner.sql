@@ -18,3 +18,17 @@ LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'assignment_explain';
 COMMENT ON FUNCTION assignment_v3.explain(uuid) IS
 	'one row per table: free, assigned, taken, held, blocked, too small, too large, out of service or inactive';
+
+-- alternatives(): the nearest times at which there is room for a booking, its own first if it has room by now.  Takes no
+-- locks.  Opening hours are the app's to know.
+-- Errors: PT404 no such booking, PT422 bad argument or no valid window.
+CREATE FUNCTION assignment_v3.alternatives(
+	booking_id uuid,
+	within interval DEFAULT '02:00:00',
+	max_times integer DEFAULT 3)
+RETURNS TABLE (start_at timestamptz, end_at timestamptz, table_ids uuid[], table_numbers text[],
+	capacity integer, slack integer)
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'assignment_alternatives';
+COMMENT ON FUNCTION assignment_v3.alternatives(uuid, interval, integer) IS
+	'the nearest times at which there is room for a booking, by quarter hours from its start, nearest first';

@@ -27,6 +27,18 @@ BEGIN
 		EXECUTE format('REVOKE ALL ON TYPE %s FROM PUBLIC', member.name);
 		EXECUTE format('GRANT USAGE ON TYPE %s TO @extowner@ WITH GRANT OPTION', member.name);
 	END LOOP;
+
+	FOR member IN
+		SELECT c.oid::regclass::text AS name
+		FROM pg_depend d
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'assignment_v3'
+		JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'v'
+		WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
+			AND d.deptype = 'e'
+	LOOP
+		EXECUTE format('REVOKE ALL ON TABLE %s FROM PUBLIC', member.name);
+		EXECUTE format('GRANT SELECT ON TABLE %s TO @extowner@ WITH GRANT OPTION', member.name);
+	END LOOP;
 END
 $$;
 

@@ -13,8 +13,8 @@
  * everything that is left.  Load balancing weighs what is taken in a whole
  * zone, so it looks at everything at once.
  *
- * plan() and explain() show the same to people; they write nothing and take
- * no locks.
+ * plan(), explain() and alternatives() show the same to people; they write
+ * nothing and take no locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "flags.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "seating.h"
 #include "sqlstates.h"
 #include "transition.h"
@@ -32,8 +33,13 @@
 
 PG_FUNCTION_INFO_V1(assignment_plan);
 PG_FUNCTION_INFO_V1(assignment_explain);
+PG_FUNCTION_INFO_V1(assignment_alternatives);
 
 #define MAX_PLANS 100
+
+/* alternatives() looks at starts of a grid through the booking's own */
+#define SHIFT_STEP (15 * USECS_PER_MINUTE)
+#define MAX_SHIFT (12 * USECS_PER_HOUR)
 
 bool
 booking_has_window(const BookingRecord *booking)
@@ -223,13 +229,12 @@ score_array(const PlannerPlan *plan)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* The tables of a plan, by id and by number. */
 static void
-put_plan(ReturnSetInfo *rsinfo, const Seating *seating, const PlannerPlan *plan, int rank)
+plan_arrays(const Seating *seating, const PlannerPlan *plan, Datum *table_ids, Datum *table_numbers)
 {
 	Datum		ids[PLANNER_MAX_TABLES];
 	Datum		numbers[PLANNER_MAX_TABLES];
-	Datum		values[7];
-	bool		nulls[7] = {0};
 
 	for (int i = 0; i < plan->ntables; i++)
 	{
@@ -238,11 +243,20 @@ put_plan(ReturnSetInfo *rsinfo, const Seating *seating, const PlannerPlan *plan,
 		ids[i] = UUIDPGetDatum(&table->id);
 		numbers[i] = CStringGetTextDatum(table->number);
 	}
+	*table_ids = PointerGetDatum(construct_array(ids, plan->ntables, UUIDOID, UUID_LEN, false,
+												 TYPALIGN_CHAR));
+	*table_numbers = PointerGetDatum(construct_array(numbers, plan->ntables, TEXTOID, -1, false,
+													 TYPALIGN_INT));
+}
+
+static void
+put_plan(ReturnSetInfo *rsinfo, const Seating *seating, const PlannerPlan *plan, int rank)
+{
+	Datum		values[7];
+	bool		nulls[7] = {0};
+
 	values[0] = Int32GetDatum(rank);
-	values[1] = PointerGetDatum(construct_array(ids, plan->ntables, UUIDOID, UUID_LEN, false,
-												TYPALIGN_CHAR));
-	values[2] = PointerGetDatum(construct_array(numbers, plan->ntables, TEXTOID, -1, false,
-												TYPALIGN_INT));
+	plan_arrays(seating, plan, &values[1], &values[2]);
 	values[3] = CStringGetTextDatum(strategy_name(seating->problem.strategy));
 	values[4] = score_array(plan);
 	values[5] = Int32GetDatum(plan->capacity);
@@ -309,6 +323,94 @@ assignment_explain(PG_FUNCTION_ARGS)
 		if (!nulls[3])
 			values[3] = CStringGetTextDatum(tables[i].detail);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	store_leave(&scope);
+	return (Datum) 0;
+}
+
+/* Put the best plan for the booking at another time, if there is one; returns the number of rows. */
+static int
+put_alternative(ReturnSetInfo *rsinfo, const BookingRecord *booking, int64 shift, TimestampTz now)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "alternative",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	BookingRecord moved = *booking;
+	Seating		seating;
+	PlannerPlan plan;
+	Datum		values[6];
+	bool		nulls[6] = {0};
+	int			nplans = 0;
+
+	moved.start_at += shift;
+	moved.end_at += shift;
+	if (moved.start_at >= now)
+	{
+		seating_read(&seating, &moved, strategy_for_attempt(0), now);
+		nplans = seating_list(&seating, 1, &plan);
+	}
+	if (nplans > 0)
+	{
+		values[0] = TimestampTzGetDatum(moved.start_at);
+		values[1] = TimestampTzGetDatum(moved.end_at);
+		plan_arrays(&seating, &plan, &values[2], &values[3]);
+		values[4] = Int32GetDatum(plan.capacity);
+		values[5] = Int32GetDatum(plan.waste);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	return nplans;
+}
+
+/* How far from the booking's start alternatives() may look, in microseconds. */
+static int64
+shift_limit(const BookingRecord *booking, Interval *within)
+{
+	TimestampTz latest = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+																 TimestampTzGetDatum(booking->start_at),
+																 IntervalPGetDatum(within)));
+
+	if (latest < booking->start_at || latest - booking->start_at > MAX_SHIFT)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("within must be between 0 and %d hours", (int) (MAX_SHIFT / USECS_PER_HOUR))));
+	return latest - booking->start_at;
+}
+
+/*
+ * alternatives(booking_id uuid, within interval, max_times int) returns the
+ * nearest times at which there is room, the booking's own among them.
+ */
+Datum
+assignment_alternatives(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
+	int			max_times = PG_ARGISNULL(2) ? 3 : PG_GETARG_INT32(2);
+	Interval	within = {.time = 2 * USECS_PER_HOUR};
+	TimestampTz now = GetCurrentTimestamp();
+	BookingRecord booking;
+	StoreScope	scope;
+	int64		limit;
+	int			ntimes = 0;
+
+	if (!PG_ARGISNULL(1))
+		within = *PG_GETARG_INTERVAL_P(1);
+	if (max_times < 1 || max_times > MAX_PLANS)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("max_times must be between 1 and %d", MAX_PLANS)));
+	InitMaterializedSRF(fcinfo, 0);
+	store_enter(&scope);
+	load_booking(booking_id, &booking);
+	limit = shift_limit(&booking, &within);
+	for (int64 shift = 0; shift <= limit && ntimes < max_times; shift += SHIFT_STEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ntimes += put_alternative(rsinfo, &booking, -shift, now);
+		if (shift > 0 && ntimes < max_times)
+			ntimes += put_alternative(rsinfo, &booking, shift, now);
 	}
 	store_leave(&scope);
 	return (Datum) 0;

@@ -5,7 +5,7 @@
 -- search_path, or by one operator that is not qualified.  Whatever is planted here counts its calls with a sequence, which no
 -- rollback takes back.
 SET client_min_messages TO warning;
-SELECT plan(102);
+SELECT plan(105);
 
 CREATE ROLE assignment_owner NOLOGIN;
 CREATE ROLE assignment_app NOLOGIN;
@@ -173,6 +173,17 @@ SELECT is_empty($$SELECT signature FROM pg_temp.functions WHERE prorettype = 'tr
 	'... and no trigger can be made of one');
 DROP TABLE pg_temp.own;
 RESET ROLE;
+
+-- ---------------------------------------------------------------------
+-- The views
+-- ---------------------------------------------------------------------
+CREATE VIEW pg_temp.views AS SELECT c.* FROM pg_class c WHERE c.relnamespace = 'assignment_v3'::regnamespace AND c.relkind = 'v';
+SELECT is_empty($$SELECT relname FROM pg_temp.views WHERE NOT coalesce(reloptions, '{}') @> ARRAY['security_invoker=true']$$,
+	'every view acts for whoever looks at it');
+SELECT is_empty($$SELECT v.relname, a.* FROM pg_temp.views v CROSS JOIN aclexplode(coalesce(v.relacl, acldefault('r', v.relowner))) a
+	WHERE a.grantee NOT IN (v.relowner, 'assignment_owner'::regrole)$$, 'no view is granted to anybody but the owner of the extension');
+SELECT is_empty($$SELECT v.relname FROM pg_temp.views v WHERE NOT EXISTS (SELECT FROM aclexplode(v.relacl) a
+	WHERE a.grantee = 'assignment_owner'::regrole AND a.privilege_type = 'SELECT' AND a.is_grantable)$$, '... who may pass it on');
 
 -- ---------------------------------------------------------------------
 -- The flags

@@ -6,7 +6,7 @@
 SET client_min_messages TO warning;
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT plan(106);
+SELECT plan(108);
 
 -- Members of the extension, with the array and row types that are part of them.
 CREATE VIEW pg_temp.members AS
@@ -25,11 +25,16 @@ SELECT classid, objid FROM member;
 -- ---------------------------------------------------------------------
 SELECT is_empty($$
 	SELECT c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE n.nspname = 'assignment_v3' AND c.relkind <> 'c'$$,
-	'CREATE EXTENSION makes no relation');
+	WHERE n.nspname = 'assignment_v3' AND c.relkind NOT IN ('c', 'v')$$,
+	'CREATE EXTENSION makes no relation but views');
+SELECT is_empty($$
+	SELECT w.ev_class::regclass, d.refobjid::regclass FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
+	WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
+		AND w.ev_class IN (SELECT objid FROM pg_temp.members WHERE classid = 'pg_class'::regclass)$$,
+	'... which read no relation, only functions');
 SELECT set_eq('SELECT DISTINCT classid::regclass::text FROM pg_temp.members',
-	ARRAY['pg_proc', 'pg_type', 'pg_class'],
-	'its members are functions and types');
+	ARRAY['pg_proc', 'pg_type', 'pg_class', 'pg_rewrite'],
+	'its members are functions, types and views');
 SELECT is((SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 	WHERE e.extname = 'assignment_v3'), 'assignment_v3', 'it lives in its own schema');
 SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'assignment_v3'), false, 'it is not relocatable');
@@ -306,8 +311,10 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT t.oid::regtype FROM pg_type t
 	WHERE t.typnamespace = 'assignment_v3'::regnamespace AND t.typelem = 0
-		AND t.typrelid NOT IN (SELECT oid FROM pg_class WHERE relkind = 'r')
+		AND t.typrelid NOT IN (SELECT oid FROM pg_class WHERE relkind IN ('r', 'v'))
 		AND obj_description(t.oid, 'pg_type') IS NULL$$, 'every type has a comment');
+SELECT is_empty($$SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'assignment_v3'::regnamespace AND c.relkind = 'v'
+	AND obj_description(c.oid, 'pg_class') IS NULL$$, '... and every view');
 SELECT isnt(obj_description('booking_assignment_state'::regtype, 'pg_type'), NULL, 'the states have a comment');
 SELECT isnt(obj_description((SELECT oid FROM pg_extension WHERE extname = 'assignment_v3'), 'pg_extension'), NULL,
 	'the extension has a comment');
@@ -364,7 +371,7 @@ SELECT is((
 	WHERE d.classid = 'pg_trigger'::regclass), 8::bigint, '... all eight of them');
 SELECT is_empty($$
 	SELECT m.objid::regclass FROM pg_temp.members m JOIN pg_class c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass
-	WHERE c.relkind <> 'c'$$, 'no table, index or sequence has become a member');
+	WHERE c.relkind NOT IN ('c', 'v')$$, 'no table, index or sequence has become a member');
 SELECT is_empty($$SELECT * FROM pg_temp.members WHERE classid IN ('pg_namespace'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)$$,
 	'... nor has the schema or a trigger');
 SELECT is_empty($$

@@ -1,5 +1,5 @@
 # What docs/reference.md says exists must exist, and whatever exists must stand there: functions with their arguments, defaults and
-# results, types, settings with their ranges, error codes, reasons, events, rules, tables and triggers.  It could fail because people
+# results, types, settings with their ranges, error codes, reasons, events, rules, tables, views and triggers.  It could fail because people
 # change code and forget the docs.  The names come from the catalogue of a fresh, attached database and, where the catalogue doesn't
 # know them, from the source.  What is said about a thing is not checked, only that it is the right thing.
 #
@@ -150,11 +150,11 @@ sub check_relations
 
 		push @documented, map { "$table|$_->[0]|$_->[1]" } rows_of($text, 'column', 'type');
 	}
-	same_names('column of a table of the pipeline', \@documented, [ query(q{
+	same_names('column of a table or view of the pipeline', \@documented, [ query(q{
 		SELECT c.relname || '|' || a.attname || '|'
 			|| replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz')
 		FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-		WHERE c.relnamespace = 'assignment_v3'::regnamespace AND c.relkind = 'r'}) ]);
+		WHERE c.relnamespace = 'assignment_v3'::regnamespace AND c.relkind IN ('r', 'v')}) ]);
 	same_names('relation of the app', [ cells_of(1, 'relation', 'rows') ],
 		[ query('SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = $$public$$::regnamespace AND c.relkind = $$r$$') ]);
 	same_names('trigger', [ map { "$_->[0]|$_->[1]|$_->[3]" } rows_of($reference, 'trigger', 'on') ], [ query(q{
