@@ -16,10 +16,18 @@
  * store its plans.  The row itself is watched by a trigger on its table,
  * which turns a change of data into an invalidation.
  *
- * The cache is built aside and put in place when it is whole: an error while
- * it is read leaves the old one, still marked as suspect.  One that is
+ * The cache is built aside and put in place when it is complete: an error
+ * while it is read leaves the old one, still marked as suspect.  One that is
  * replaced lives until the end of the transaction, for the callers up the
  * stack that hold it.
+ *
+ * The app may change its tables while it is attached, and another version of
+ * the library may be loaded than the one that attached.  Neither may stop the
+ * app's own writes, which fire our triggers: only what the triggers cannot do
+ * without is an error here.  Everything else that decisions rest on is checked
+ * once and noted as a defect; binding_require_whole() names all of them before
+ * a decision has written anything.  The types are checked because lookup.c
+ * reads columns as what they were when the code was written.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +47,9 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -47,6 +57,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(assignment_binding_changed);
@@ -81,19 +92,32 @@ static const struct
 	[BOUND_ATTEMPT_RESULT] = {BOUND_ATTEMPTS, "result"},
 };
 
+/* What a column must be, so that the statements and look-ups can use it. */
+typedef enum ColumnForm
+{
+	FORM_UUID,
+	FORM_TIME,
+	FORM_INTEGER,
+	FORM_VERSION,				/* an integer of the width that attach() makes */
+	FORM_BOOLEAN,
+	FORM_JSON,
+	FORM_RANGE,
+	FORM_WORD					/* text, or an enum of the app's */
+} ColumnForm;
+
 static const struct
 {
 	const char *name;
-	Oid			type;			/* InvalidOid: the app's choice */
+	ColumnForm	form;
 }			booking_columns[BOOKING_COLUMN_COUNT] = {
-	[BOOKING_ID] = {"id", UUIDOID},
-	[BOOKING_RESTAURANT_ID] = {"restaurant_id", UUIDOID},
-	[BOOKING_PARTY_SIZE] = {"party_size", InvalidOid},
-	[BOOKING_START_AT] = {"start_at", TIMESTAMPTZOID},
-	[BOOKING_END_AT] = {"end_at", TIMESTAMPTZOID},
-	[BOOKING_STATUS] = {"status", InvalidOid},
-	[BOOKING_STATE] = {"assignment_state", InvalidOid},
-	[BOOKING_VERSION] = {"assignment_state_version", INT4OID},
+	[BOOKING_ID] = {"id", FORM_UUID},
+	[BOOKING_RESTAURANT_ID] = {"restaurant_id", FORM_UUID},
+	[BOOKING_PARTY_SIZE] = {"party_size", FORM_INTEGER},
+	[BOOKING_START_AT] = {"start_at", FORM_TIME},
+	[BOOKING_END_AT] = {"end_at", FORM_TIME},
+	[BOOKING_STATUS] = {"status", FORM_WORD},
+	[BOOKING_STATE] = {"assignment_state", FORM_WORD},
+	[BOOKING_VERSION] = {"assignment_state_version", FORM_VERSION},
 };
 
 static const struct
@@ -114,6 +138,99 @@ static const struct
 	[KEYED_FLOOR] = {false, "table_inventory", "restaurant_id"},
 	[KEYED_TABLE] = {false, "table_inventory", "id"},
 	[KEYED_TIMELINE] = {false, "booking_table_assignments", "table_id", "start_at"},
+};
+
+/*
+ * The columns that statements and look-ups use, other than those of bookings
+ * that stand above.  attach() has its own, larger list of what to create.
+ */
+static const struct
+{
+	BoundRelation relation;
+	const char *column;
+	ColumnForm	form;
+}			used_columns[] = {
+	{BOUND_TABLES, "id", FORM_UUID},
+	{BOUND_TABLES, "restaurant_id", FORM_UUID},
+	{BOUND_TABLES, "zone_id", FORM_UUID},
+	{BOUND_TABLES, "table_number", FORM_WORD},
+	{BOUND_TABLES, "capacity", FORM_INTEGER},
+	{BOUND_TABLES, "min_party_size", FORM_INTEGER},
+	{BOUND_TABLES, "max_party_size", FORM_INTEGER},
+	{BOUND_TABLES, "status", FORM_WORD},
+	{BOUND_TABLES, "mobility", FORM_WORD},
+	{BOUND_TABLES, "active", FORM_BOOLEAN},
+	{BOUND_ADJACENCIES, "table_a", FORM_UUID},
+	{BOUND_ADJACENCIES, "table_b", FORM_UUID},
+	{BOUND_BOOKINGS, "assigned_zone_id", FORM_UUID},
+	{BOUND_BOOKINGS, "updated_at", FORM_TIME},
+	{BOUND_BOOKINGS, "assignment_strategy", FORM_WORD},
+	{BOUND_ASSIGNMENTS, "booking_id", FORM_UUID},
+	{BOUND_ASSIGNMENTS, "table_id", FORM_UUID},
+	{BOUND_ASSIGNMENTS, "start_at", FORM_TIME},
+	{BOUND_ASSIGNMENTS, "end_at", FORM_TIME},
+	{BOUND_ASSIGNMENTS, "assigned_at", FORM_TIME},
+	{BOUND_HISTORY, "booking_id", FORM_UUID},
+	{BOUND_HISTORY, "from_state", FORM_WORD},
+	{BOUND_HISTORY, "to_state", FORM_WORD},
+	{BOUND_HISTORY, "version", FORM_INTEGER},
+	{BOUND_HISTORY, "metadata", FORM_JSON},
+	{BOUND_HISTORY, "reason", FORM_WORD},
+	{BOUND_HISTORY, "actor_id", FORM_UUID},
+	{BOUND_HISTORY, "created_at", FORM_TIME},
+	{BOUND_ATTEMPTS, "booking_id", FORM_UUID},
+	{BOUND_ATTEMPTS, "attempt_no", FORM_INTEGER},
+	{BOUND_ATTEMPTS, "strategy", FORM_WORD},
+	{BOUND_ATTEMPTS, "result", FORM_WORD},
+	{BOUND_ATTEMPTS, "reason", FORM_WORD},
+	{BOUND_ATTEMPTS, "metadata", FORM_JSON},
+	{BOUND_ATTEMPTS, "created_at", FORM_TIME},
+	{BOUND_EVENTS, "created_at", FORM_TIME},
+	{BOUND_EVENTS, "source", FORM_WORD},
+	{BOUND_EVENTS, "event_type", FORM_WORD},
+	{BOUND_EVENTS, "severity", FORM_WORD},
+	{BOUND_EVENTS, "context", FORM_JSON},
+	{BOUND_EVENTS, "restaurant_id", FORM_UUID},
+	{BOUND_EVENTS, "booking_id", FORM_UUID},
+	{BOUND_OUTBOX, "created_at", FORM_TIME},
+	{BOUND_OUTBOX, "status", FORM_WORD},
+	{BOUND_OUTBOX, "event_type", FORM_WORD},
+	{BOUND_OUTBOX, "dedupe_key", FORM_WORD},
+	{BOUND_OUTBOX, "attempt_count", FORM_INTEGER},
+	{BOUND_OUTBOX, "next_attempt_at", FORM_TIME},
+	{BOUND_OUTBOX, "restaurant_id", FORM_UUID},
+	{BOUND_OUTBOX, "booking_id", FORM_UUID},
+	{BOUND_OUTBOX, "idempotency_key", FORM_WORD},
+	{BOUND_OUTBOX, "payload", FORM_JSON},
+	{BOUND_HOLDS, "id", FORM_UUID},
+	{BOUND_HOLDS, "booking_id", FORM_UUID},
+	{BOUND_HOLDS, "status", FORM_WORD},
+	{BOUND_HOLD_WINDOWS, "hold_id", FORM_UUID},
+	{BOUND_HOLD_WINDOWS, "table_id", FORM_UUID},
+	{BOUND_HOLD_WINDOWS, "restaurant_id", FORM_UUID},
+	{BOUND_HOLD_WINDOWS, "booking_id", FORM_UUID},
+	{BOUND_HOLD_WINDOWS, "start_at", FORM_TIME},
+	{BOUND_HOLD_WINDOWS, "end_at", FORM_TIME},
+	{BOUND_HOLD_WINDOWS, "expires_at", FORM_TIME},
+	{BOUND_REHEARSALS, "booking_id", FORM_UUID},
+	{BOUND_REHEARSALS, "version", FORM_VERSION},
+	{BOUND_REHEARSALS, "restaurant_id", FORM_UUID},
+	{BOUND_REHEARSALS, "created_at", FORM_TIME},
+	{BOUND_REHEARSALS, "trigger", FORM_WORD},
+	{BOUND_REHEARSALS, "outcome", FORM_WORD},
+	{BOUND_REHEARSALS, "reason", FORM_WORD},
+	{BOUND_REHEARSALS, "sqlstate", FORM_WORD},
+	{BOUND_REHEARSALS, "strategy", FORM_WORD},
+	{BOUND_REHEARSALS, "consecutive_errors", FORM_INTEGER},
+	{BOUND_REHEARSALS, "legacy_outcome", FORM_WORD},
+	{BOUND_REHEARSALS, "legacy_at", FORM_TIME},
+	{BOUND_ALLOCATIONS, "resource_type", FORM_WORD},
+	{BOUND_ALLOCATIONS, "resource_id", FORM_UUID},
+	{BOUND_ALLOCATIONS, "restaurant_id", FORM_UUID},
+	{BOUND_ALLOCATIONS, "booking_id", FORM_UUID},
+	{BOUND_ALLOCATIONS, "window", FORM_RANGE},
+	{BOUND_ALLOCATIONS, "shadow", FORM_BOOLEAN},
+	{BOUND_ALLOCATIONS, "is_maintenance", FORM_BOOLEAN},
 };
 
 static Binding *current = NULL;
@@ -159,9 +276,19 @@ name_invalidated(Datum arg, int cache, uint32 hash)
 	}
 }
 
+/* A second ledger may have appeared, or what was missing. */
+static void
+relation_name_invalidated(Datum arg, int cache, uint32 hash)
+{
+	if (current == NULL || hash == 0 || rebuilding || hash == current->ledger_hash ||
+		current->defects != NULL)
+		suspect = true;
+}
+
 void
 BindingInit(void)
 {
+	CacheRegisterSyscacheCallback(RELNAMENSP, relation_name_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, name_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, name_invalidated, (Datum) 0);
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
@@ -198,7 +325,6 @@ read_row(Binding *binding)
 	Relation	relation;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	char	   *version;
 
 	binding_relid = get_relname_relid("binding",
 									  get_namespace_oid(EXTENSION_SCHEMA, false));
@@ -212,16 +338,17 @@ read_row(Binding *binding)
 		report_not_attached();
 	binding->app_schema = text_attribute(tuple, RelationGetDescr(relation), "app_schema");
 	binding->search_path = text_attribute(tuple, RelationGetDescr(relation), "search_path");
-	version = text_attribute(tuple, RelationGetDescr(relation), "version");
+	binding->version = text_attribute(tuple, RelationGetDescr(relation), "version");
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
+}
 
-	if (strcmp(version, ASSIGNMENT_V3_VERSION) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("assignment_v3 %s finds what version %s has attached",
-						ASSIGNMENT_V3_VERSION, version),
-				 errhint("Run SELECT * FROM assignment_v3.attach() again.")));
+/* Note what is in the way of decisions, a sentence each. */
+static void
+note_defect(Binding *binding, char *sentence)
+{
+	binding->defects = binding->defects == NULL ? sentence :
+		psprintf("%s\n%s", binding->defects, sentence);
 }
 
 static void
@@ -230,12 +357,18 @@ bind_relations(Binding *binding)
 	Oid			schema = get_namespace_oid(binding->app_schema, true);
 
 	binding->schema_hash = GetSysCacheHashValue1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	binding->ledger_hash =
+		GetSysCacheHashValue2(RELNAMENSP, CStringGetDatum(relation_names[BOUND_ALLOCATIONS]),
+							  ObjectIdGetDatum(schema));
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 	{
 		Oid			relid = OidIsValid(schema) ?
 			get_relname_relid(relation_names[i], schema) : InvalidOid;
 
-		if (!OidIsValid(relid) && i != BOUND_ALLOCATIONS)
+		if (!OidIsValid(relid) && i != BOUND_ALLOCATIONS && i != BOUND_BOOKINGS)
+			note_defect(binding, psprintf(_("Relation \"%s.%s\" is missing."),
+										  binding->app_schema, relation_names[i]));
+		if (!OidIsValid(relid) && i == BOUND_BOOKINGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("relation \"%s.%s\" is missing", binding->app_schema,
@@ -257,10 +390,12 @@ bind_relations(Binding *binding)
 static void
 check_triggers(const Binding *binding)
 {
+	Oid			history = binding->relids[BOUND_HISTORY];
+
 	if (!OidIsValid(get_trigger_oid(binding->relids[BOUND_BOOKINGS],
 									"zzz_assignment_v3_validate", true)) ||
-		!OidIsValid(get_trigger_oid(binding->relids[BOUND_HISTORY],
-									"zzz_assignment_v3_events", true)))
+		(OidIsValid(history) &&
+		 !OidIsValid(get_trigger_oid(history, "zzz_assignment_v3_events", true))))
 		report_not_attached();
 }
 
@@ -274,19 +409,48 @@ report_bad_column(const char *relation, const char *column)
 			 errhint("Mend the column, or run SELECT * FROM assignment_v3.attach() again.")));
 }
 
+static bool
+has_form(Oid type, ColumnForm form)
+{
+	Oid			base = getBaseType(type);
+	char		category;
+	bool		preferred;
+
+	switch (form)
+	{
+		case FORM_UUID:
+			return base == UUIDOID;
+		case FORM_TIME:
+			return base == TIMESTAMPTZOID;
+		case FORM_INTEGER:
+			return base == INT2OID || base == INT4OID || base == INT8OID;
+		case FORM_VERSION:
+			return base == INT4OID;
+		case FORM_BOOLEAN:
+			return base == BOOLOID;
+		case FORM_JSON:
+			return base == JSONBOID;
+		case FORM_RANGE:
+			return base == TSTZRANGEOID;
+		case FORM_WORD:
+			get_type_category_preferred(base, &category, &preferred);
+			return category == TYPCATEGORY_STRING || category == TYPCATEGORY_ENUM;
+	}
+	elog(ERROR, "unexpected form of a column: %d", form);
+}
+
 static void
 bind_columns(Binding *binding)
 {
 	for (int i = 0; i < BOUND_TYPE_COUNT; i++)
 	{
-		BoundRelation relation = typed_columns[i].relation;
-		AttrNumber	attnum = get_attnum(binding->relids[relation],
-										typed_columns[i].column);
+		Oid			relid = binding->relids[typed_columns[i].relation];
+		AttrNumber	attnum = get_attnum(relid, typed_columns[i].column);
 		Oid			type;
 
 		if (attnum == InvalidAttrNumber)
-			report_bad_column(relation_names[relation], typed_columns[i].column);
-		type = get_atttype(binding->relids[relation], attnum);
+			continue;			/* noted by check_columns() */
+		type = get_atttype(relid, attnum);
 		binding->types[i] = format_type_be_qualified(type);
 		binding->type_hashes[i] = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
 	}
@@ -296,14 +460,60 @@ bind_columns(Binding *binding)
 		AttrNumber	attnum = get_attnum(bookings, booking_columns[i].name);
 
 		if (attnum == InvalidAttrNumber ||
-			(OidIsValid(booking_columns[i].type) &&
-			 get_atttype(bookings, attnum) != booking_columns[i].type))
+			!has_form(get_atttype(bookings, attnum), booking_columns[i].form))
 			report_bad_column(relation_names[BOUND_BOOKINGS], booking_columns[i].name);
 		binding->booking_columns[i] = attnum;
 	}
 }
 
-/* Find a btree that begins with the key, or with both keys, and holds every row. */
+/* Are the columns that decisions use still there, and still what they were? */
+static void
+check_columns(Binding *binding)
+{
+	Oid			relid;
+
+	for (int i = 0; i < (int) lengthof(used_columns); i++)
+	{
+		const char *relation = relation_names[used_columns[i].relation];
+		const char *column = used_columns[i].column;
+		AttrNumber	attnum;
+
+		relid = binding->relids[used_columns[i].relation];
+		if (!OidIsValid(relid))
+			continue;
+		attnum = get_attnum(relid, column);
+		if (attnum == InvalidAttrNumber)
+			note_defect(binding, psprintf(_("Column \"%s\" of relation \"%s\" is missing."),
+										  column, relation));
+		else if (!has_form(get_atttype(relid, attnum), used_columns[i].form))
+			note_defect(binding,
+						psprintf(_("Column \"%s\" of relation \"%s\" has type %s."), column,
+								 relation, format_type_be(get_atttype(relid, attnum))));
+	}
+	relid = binding->relids[BOUND_HISTORY];
+	if (OidIsValid(relid) &&
+		get_atttype(relid, get_attnum(relid, "from_state")) !=
+		get_atttype(relid, get_attnum(relid, "to_state")))
+		note_defect(binding, psprintf(_("Columns \"%s\" and \"%s\" of relation \"%s\" differ in type."),
+									  "from_state", "to_state", relation_names[BOUND_HISTORY]));
+}
+
+/*
+ * May an index be used by any snapshot of ours?  One made while rows were being
+ * updated does not lead older snapshots to all of them.
+ */
+static bool
+serves_all_snapshots(Relation index)
+{
+	return !index->rd_index->indcheckxmin ||
+		TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							  TransactionXmin);
+}
+
+/*
+ * Find a btree that begins with the key, or with both keys, and holds every row:
+ * the oldest one, as long as it serves.
+ */
 static Oid
 find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 {
@@ -316,8 +526,8 @@ find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
-		if (index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
-			form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL &&
+		if (!OidIsValid(found) && index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
+			serves_all_snapshots(index) && form->indkey.values[0] == key && RelationGetIndexPredicate(index) == NIL &&
 			(then == InvalidAttrNumber ||
 			 (form->indnkeyatts > 1 && form->indkey.values[1] == then &&
 			  (index->rd_indoption[1] & INDOPTION_DESC) == 0)))
@@ -329,32 +539,36 @@ find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 }
 
 static void
-bind_keyed_tables(Binding *binding)
+bind_keyed_table(Binding *binding, KeyedTable which)
 {
-	for (int i = 0; i < KEYED_TABLE_COUNT; i++)
-	{
-		KeyedTableBinding *keyed = &binding->keyed[i];
-		Oid			schema = get_namespace_oid(keyed_tables[i].own ? EXTENSION_SCHEMA :
-											   binding->app_schema, false);
-		Relation	relation;
+	KeyedTableBinding *keyed = &binding->keyed[which];
+	const char *name = keyed_tables[which].name;
+	Oid			schema = get_namespace_oid(keyed_tables[which].own ? EXTENSION_SCHEMA :
+										   binding->app_schema, false);
+	Oid			relid = get_relname_relid(name, schema);
+	AttrNumber	then = InvalidAttrNumber;
+	Relation	relation;
 
-		keyed->relid = get_relname_relid(keyed_tables[i].name, schema);
-		keyed->key = OidIsValid(keyed->relid) ?
-			get_attnum(keyed->relid, keyed_tables[i].key) : InvalidAttrNumber;
-		if (keyed->key == InvalidAttrNumber)
-			report_bad_column(keyed_tables[i].name, keyed_tables[i].key);
-		relation = table_open(keyed->relid, AccessShareLock);
-		keyed->index = find_key_index(relation, keyed->key, keyed_tables[i].then ?
-									  get_attnum(keyed->relid, keyed_tables[i].then) :
-									  InvalidAttrNumber);
-		table_close(relation, AccessShareLock);
-		if (!OidIsValid(keyed->index))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("relation \"%s\" has no index on \"%s\"",
-							keyed_tables[i].name, keyed_tables[i].key),
-					 errhint("Run SELECT * FROM assignment_v3.attach() again.")));
+	if (OidIsValid(relid))
+		keyed->key = get_attnum(relid, keyed_tables[which].key);
+	if (OidIsValid(relid) && keyed_tables[which].then != NULL)
+		then = get_attnum(relid, keyed_tables[which].then);
+	if (keyed->key == InvalidAttrNumber ||
+		(keyed_tables[which].then != NULL && then == InvalidAttrNumber))
+	{
+		if (keyed_tables[which].own)
+			note_defect(binding, psprintf(_("Relation \"%s.%s\" is missing or has no column \"%s\"."),
+										  EXTENSION_SCHEMA, name, keyed_tables[which].key));
+		return;
 	}
+	relation = table_open(relid, AccessShareLock);
+	keyed->index = find_key_index(relation, keyed->key, then);
+	table_close(relation, AccessShareLock);
+	if (OidIsValid(keyed->index))
+		keyed->relid = relid;
+	else
+		note_defect(binding, psprintf(_("Relation \"%s\" has no index that begins with \"%s\"."),
+									  name, keyed_tables[which].key));
 }
 
 /*
@@ -365,11 +579,14 @@ bind_keyed_tables(Binding *binding)
 static bool
 ids_are_random(Oid relid)
 {
-	Relation	relation = table_open(relid, AccessShareLock);
 	AttrNumber	attnum = get_attnum(relid, "id");
-	Node	   *expression = attnum == InvalidAttrNumber ? NULL :
-		build_column_default(relation, attnum);
+	Relation	relation;
+	Node	   *expression;
 
+	if (attnum == InvalidAttrNumber || get_atttype(relid, attnum) != UUIDOID)
+		return false;
+	relation = table_open(relid, AccessShareLock);
+	expression = build_column_default(relation, attnum);
 	table_close(relation, AccessShareLock);
 	return expression != NULL && IsA(expression, FuncExpr) &&
 		((FuncExpr *) expression)->funcid == F_GEN_RANDOM_UUID;
@@ -387,7 +604,10 @@ bind_owner(Binding *binding)
 	ReleaseSysCache(tuple);
 }
 
-/* Note what is deferrable among the constraints of one relation. */
+/*
+ * Note what is deferrable among the constraints of one relation.  Assignments
+ * without an exclusion constraint would let a table be taken twice.
+ */
 static void
 bind_constraints(Binding *binding, BoundRelation which)
 {
@@ -395,6 +615,7 @@ bind_constraints(Binding *binding, BoundRelation which)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	ScanKeyData key;
+	bool		excludes = false;
 
 	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(binding->relids[which]));
@@ -404,6 +625,7 @@ bind_constraints(Binding *binding, BoundRelation which)
 		Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
 		RangeVar   *name;
 
+		excludes |= constraint->contype == CONSTRAINT_EXCLUSION;
 		if (!constraint->condeferrable)
 			continue;
 		name = makeRangeVar(pstrdup(binding->app_schema),
@@ -419,6 +641,9 @@ bind_constraints(Binding *binding, BoundRelation which)
 	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
+	if (which == BOUND_ASSIGNMENTS && !excludes)
+		note_defect(binding, psprintf(_("Relation \"%s\" has no exclusion constraint."),
+									  relation_names[which]));
 }
 
 static bool
@@ -433,6 +658,7 @@ static bool
 same_binding(const Binding *a, const Binding *b)
 {
 	if (!same_text(a->search_path, b->search_path) || a->owner != b->owner ||
+		!same_text(a->version, b->version) || !same_text(a->defects, b->defects) ||
 		a->deferrable_ledger != b->deferrable_ledger ||
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
@@ -476,7 +702,9 @@ rebuild(void)
 		bind_relations(binding);
 		check_triggers(binding);
 		bind_columns(binding);
-		bind_keyed_tables(binding);
+		check_columns(binding);
+		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
+			bind_keyed_table(binding, (KeyedTable) i);
 		binding->random_event_ids = ids_are_random(binding->relids[BOUND_EVENTS]);
 		binding->random_message_ids = ids_are_random(binding->relids[BOUND_OUTBOX]);
 		bind_owner(binding);
@@ -512,7 +740,7 @@ rebuild(void)
 /*
  * What is attached.  Errors, with the hint, if nothing is.  The result is
  * good until the transaction ends; whoever keeps something derived from it
- * for longer compares the generation.
+ * for longer compares the generation.  It may have defects.
  */
 const Binding *
 binding_get(void)
@@ -520,6 +748,72 @@ binding_get(void)
 	if (suspect || current == NULL)
 		rebuild();
 	return current;
+}
+
+/* Was it attached by this version, and is it still as attach() left it? */
+bool
+binding_is_whole(void)
+{
+	const Binding *binding = binding_get();
+
+	return binding->defects == NULL && strcmp(binding->version, ASSIGNMENT_V3_VERSION) == 0;
+}
+
+/* Decisions need all of it: say what is in the way. */
+void
+binding_require_whole(void)
+{
+	const Binding *binding = binding_get();
+
+	if (strcmp(binding->version, ASSIGNMENT_V3_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("version %s of assignment_v3 is attached, but this session has loaded version %s",
+						binding->version, ASSIGNMENT_V3_VERSION),
+				 errhint("Run SELECT * FROM assignment_v3.attach() again after ALTER EXTENSION assignment_v3 UPDATE; a session that has loaded the library before must reconnect.")));
+	if (binding->defects != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("schema \"%s\" is no longer as assignment_v3 was attached to it",
+						binding->app_schema),
+				 errdetail_internal("%s", binding->defects),
+				 errhint("Mend this, or run SELECT * FROM assignment_v3.attach() again.")));
+}
+
+/*
+ * A library meets the declarations of another version between the installation
+ * of its files and ALTER EXTENSION UPDATE, or in a session that has loaded it
+ * before.  A result with other columns than it knows would read past its values.
+ */
+static void
+check_result(TupleDesc desc, int ncolumns)
+{
+	if (desc->natts != ncolumns)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("version %s of the library, which this session has loaded, is not that of extension assignment_v3",
+						ASSIGNMENT_V3_VERSION),
+				 errhint("Reconnect; if that does not help, run ALTER EXTENSION assignment_v3 UPDATE.")));
+}
+
+/* The type of a function's row of so many columns. */
+TupleDesc
+binding_result_type(FunctionCallInfo fcinfo, int ncolumns)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	check_result(desc, ncolumns);
+	return BlessTupleDesc(desc);
+}
+
+/* Prepare to return rows of so many columns. */
+void
+binding_materialize(FunctionCallInfo fcinfo, int ncolumns)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	check_result(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, ncolumns);
 }
 
 /* The trigger on assignment_v3.binding: tell every backend that its row has changed. */

@@ -9,6 +9,7 @@
 #define BINDING_H
 
 #include "postgres.h"
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -54,8 +55,8 @@ typedef enum KeyedTable
 
 typedef struct KeyedTableBinding
 {
-	Oid			relid;
-	Oid			index;			/* a btree that begins with the key */
+	Oid			relid;			/* InvalidOid if the table or ... */
+	Oid			index;			/* ... a btree that begins with the key is missing */
 	AttrNumber	key;
 } KeyedTableBinding;
 
@@ -90,6 +91,9 @@ typedef enum BookingColumn
 typedef struct Binding
 {
 	uint64		generation;		/* moves when anything below does */
+	char	   *version;		/* that attached */
+	char	   *defects;		/* what has changed since and is in the way of decisions;
+								 * NULL if nothing has */
 	char	   *app_schema;
 	char	   *search_path;	/* under which the app's triggers run */
 	Oid			owner;			/* of bookings: whose rights the C code uses */
@@ -99,9 +103,10 @@ typedef struct Binding
 	Oid			relids[BOUND_RELATION_COUNT];
 	char	   *relations[BOUND_RELATION_COUNT];	/* quoted and qualified; NULL
 													 * if absent */
-	char	   *types[BOUND_TYPE_COUNT];
+	char	   *types[BOUND_TYPE_COUNT];	/* NULL if the column is missing */
 	uint32		type_hashes[BOUND_TYPE_COUNT];	/* in the system cache */
 	uint32		schema_hash;
+	uint32		ledger_hash;	/* of the name of allocations, there or not */
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
 	KeyedTableBinding keyed[KEYED_TABLE_COUNT];
 	bool		random_event_ids;	/* the ids' default is gen_random_uuid() */
@@ -110,5 +115,9 @@ typedef struct Binding
 
 extern void BindingInit(void);
 extern const Binding *binding_get(void);
+extern bool binding_is_whole(void);
+extern void binding_require_whole(void);
+extern void binding_materialize(FunctionCallInfo fcinfo, int ncolumns);
+extern TupleDesc binding_result_type(FunctionCallInfo fcinfo, int ncolumns);
 
 #endif							/* BINDING_H */

@@ -630,7 +630,8 @@ limit_lock_waits(void)
 /*
  * Run a body in a subtransaction of its own and keep what it wrote only if
  * it says so, and never in a rehearsal.  An error that is nobody's race is
- * returned in *error.
+ * returned in *error; one that comes from a change of the app's tables is
+ * nobody's failure either, and stands as such.
  */
 static TryResult
 in_subtransaction(Decision *decision, TryBody body, bool rehearsal, ErrorData **error)
@@ -664,6 +665,7 @@ in_subtransaction(Decision *decision, TryBody body, bool rehearsal, ErrorData **
 		CurrentResourceOwner = owner;
 		if (must_rethrow(caught))
 			ReThrowError(caught);
+		binding_require_whole();
 		decision->yielded |= caught->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 			caught->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 		result = is_lost_race(caught) ? TRY_LOST : TRY_FAILED;
@@ -1031,6 +1033,23 @@ settle_by_rehearsal(Decision *decision)
 }
 
 /*
+ * Is the restaurant's mode disabled?  Asked before anything else where the
+ * app's tables are not as they were attached: then the answer is the same as
+ * ever, and any other mode is an error.
+ */
+static bool
+is_disabled(const pg_uuid_t *booking_id)
+{
+	pg_uuid_t	restaurant_id = {{0}};
+	bool		found = store_restaurant_of(booking_id, &restaurant_id);
+	RolloutRows rollout;
+	const char *mode_reason;
+
+	lookup_rollout(found ? &restaurant_id : NULL, &rollout);
+	return flags_mode(&rollout, found ? &restaurant_id : NULL, &mode_reason) == MODE_DISABLED;
+}
+
+/*
  * Lock and load the booking, and tell the mode of its restaurant; false if
  * that is disabled, or has nothing left to rehearse.  The lock comes first: what is read under it stays true
  * of all that only decisions write, such as the number of attempts.
@@ -1041,6 +1060,14 @@ begin_decision(Decision *decision)
 	BookingRecord *booking = &decision->booking;
 	const char *mode_reason;
 
+	if (!binding_is_whole())
+	{
+		if (!is_disabled(&decision->booking_id))
+			binding_require_whole();
+		decision->mode = MODE_DISABLED;
+		set_outcome(decision, OUTCOME_NOOP, REASON_PIPELINE_DISABLED);
+		return false;
+	}
 	decision->locked = lock_booking(&decision->booking_id);
 	store_load_booking(&decision->booking_id, booking);
 	if (decision->claim != NULL && !booking->found)

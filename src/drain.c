@@ -32,6 +32,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "binding.h"
 #include "catalog/pg_type.h"
 #include "coordinator.h"
 #include "executor/spi.h"
@@ -146,18 +147,16 @@ assignment_process_booking(PG_FUNCTION_ARGS)
 	Datum		values[DECISION_COLUMNS];
 	bool		nulls[DECISION_COLUMNS];
 	Decision	decision = {0};
-	TupleDesc	desc;
+	TupleDesc	desc = binding_result_type(fcinfo, DECISION_COLUMNS);
 	HeapTuple	result;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	MemoryContextSwitchTo(context);
 	decision.booking_id = *booking_id;
 	decision.trigger = PG_ARGISNULL(1) ? "manual" : optional_text(fcinfo, 1);
 	decide(&decision);
 	decision_values(&decision, values, nulls);
 	MemoryContextSwitchTo(caller);
-	result = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
+	result = heap_form_tuple(desc, values, nulls);
 	MemoryContextDelete(context);
 	return HeapTupleGetDatum(result);
 }
@@ -363,7 +362,7 @@ assignment_process_due(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	Drain		drain;
 
-	InitMaterializedSRF(fcinfo, 0);
+	binding_materialize(fcinfo, DECISION_COLUMNS);
 	drain_init(&drain, fcinfo, "process_due", 20);
 	drain.one_transaction = true;
 	drain_rewind(&drain);
@@ -459,19 +458,17 @@ sleep_ms(int ms)
 static Datum
 counts_result(FunctionCallInfo fcinfo, const Counts *counts)
 {
-	TupleDesc	desc;
+	TupleDesc	desc = binding_result_type(fcinfo, 6);
 	Datum		values[6];
 	bool		nulls[6] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(counts->processed);
 	values[1] = Int32GetDatum(counts->by_outcome[OUTCOME_CONFIRMED]);
 	values[2] = Int32GetDatum(counts->by_outcome[OUTCOME_RETRY]);
 	values[3] = Int32GetDatum(counts->by_outcome[OUTCOME_MANUAL_REVIEW]);
 	values[4] = Int32GetDatum(counts->by_outcome[OUTCOME_NOOP]);
 	values[5] = Int32GetDatum(counts->errors);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 /* run(max_bookings int, restaurant_id uuid, INOUT counts ...) */
@@ -514,7 +511,7 @@ assignment_mode(PG_FUNCTION_ARGS)
 	PipelineMode mode;
 	const char *reason;
 	StoreScope	scope;
-	TupleDesc	desc;
+	TupleDesc	desc = binding_result_type(fcinfo, 2);
 	Datum		values[2];
 	bool		nulls[2] = {0};
 
@@ -523,9 +520,7 @@ assignment_mode(PG_FUNCTION_ARGS)
 	store_leave(&scope);
 	mode = flags_mode(&rollout, restaurant_id, &reason);
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = CStringGetTextDatum(mode_name(mode));
 	values[1] = CStringGetTextDatum(reason);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

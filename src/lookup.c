@@ -77,6 +77,8 @@ keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot
 	const KeyedTableBinding *keyed;
 	ScanKeyData scan_key;
 
+	if (!OidIsValid(binding_get()->keyed[which].relid))
+		binding_require_whole();
 	scan->relation = table_open(binding_get()->keyed[which].relid, AccessShareLock);
 	scan->snapshot = RegisterSnapshot(snapshot);
 	keyed = &binding_get()->keyed[which];

@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "binding.h"
 #include "catalog/pg_type.h"
 #include "flags.h"
 #include "funcapi.h"
@@ -284,7 +285,8 @@ assignment_plan(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("max_plans must be between 1 and %d", MAX_PLANS)));
-	InitMaterializedSRF(fcinfo, 0);
+	binding_materialize(fcinfo, 7);
+	binding_require_whole();
 	store_enter(&scope);
 	load_booking(booking_id, &booking);
 	seating_read(&seating, &booking, strategy_for_attempt(booking.attempts),
@@ -307,7 +309,8 @@ assignment_explain(PG_FUNCTION_ARGS)
 	StoreScope	scope;
 	int			ntables;
 
-	InitMaterializedSRF(fcinfo, 0);
+	binding_materialize(fcinfo, 4);
+	binding_require_whole();
 	store_enter(&scope);
 	load_booking(booking_id, &booking);
 	tables = store_explain(&booking, GetCurrentTimestamp(), &ntables);

@@ -331,6 +331,7 @@ assignment_assign(PG_FUNCTION_ARGS)
 
 	read_table_ids(fcinfo, 1, &set);
 	require_writable();
+	binding_require_whole();
 	store_enter(&scope);
 	if (!lock_booking(booking_id))
 		ereport(ERROR,
@@ -455,7 +456,7 @@ assignment_block(PG_FUNCTION_ARGS)
 	TableSet	set;
 	StoreScope	scope;
 
-	InitMaterializedSRF(fcinfo, 0);
+	binding_materialize(fcinfo, 3);
 	read_table_ids(fcinfo, 0, &set);
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
 		PG_GETARG_TIMESTAMPTZ(1) >= PG_GETARG_TIMESTAMPTZ(2))
@@ -467,6 +468,7 @@ assignment_block(PG_FUNCTION_ARGS)
 	block.reason = optional_text(fcinfo, 3);
 	block.user = GetUserNameFromId(GetUserId(), false);
 	require_writable();
+	binding_require_whole();
 
 	store_enter(&scope);
 	lock_tables(&set);
@@ -485,6 +487,7 @@ assignment_unblock(PG_FUNCTION_ARGS)
 	bool		found;
 
 	require_writable();
+	binding_require_whole();
 	store_enter(&scope);
 	found = store_delete_block(block_id);
 	store_leave(&scope);

@@ -567,6 +567,8 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 	if (i >= 0)
 	{
 		if (binding->relations[i] == NULL)
+			binding_require_whole();
+		if (binding->relations[i] == NULL)
 			elog(ERROR, "statement needs relation \"%s\", which is not attached", word);
 		appendStringInfoString(buf, binding->relations[i]);
 		return;
@@ -574,6 +576,8 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 	i = find_word(type_words, BOUND_TYPE_COUNT, word);
 	if (i >= 0)
 	{
+		if (binding->types[i] == NULL)
+			binding_require_whole();
 		appendStringInfoString(buf, binding->types[i]);
 		return;
 	}

@@ -313,16 +313,14 @@ Datum
 transition_result(FunctionCallInfo fcinfo, AssignmentState from, AssignmentState to,
 				  int version)
 {
-	TupleDesc	desc;
+	TupleDesc	desc = binding_result_type(fcinfo, 3);
 	Datum		values[3];
 	bool		nulls[3] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = CStringGetTextDatum(state_name(from));
 	values[1] = CStringGetTextDatum(state_name(to));
 	values[2] = Int32GetDatum(version);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 /* Keys of the metadata that tell what a step was; nobody else may set them. */
@@ -485,6 +483,7 @@ assignment_transition(PG_FUNCTION_ARGS)
 				 errmsg("to_state must not be null")));
 	to = state_from_text(to_name);
 	require_writable();
+	binding_require_whole();
 
 	store_enter(&scope);
 	door_open(booking_id, !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2), &booking);
@@ -510,6 +509,7 @@ assignment_requeue(PG_FUNCTION_ARGS)
 	StoreScope	scope;
 
 	require_writable();
+	binding_require_whole();
 	store_enter(&scope);
 	door_open(booking_id, false, 0, &booking);
 	from = booking.state;
@@ -536,6 +536,7 @@ assignment_reopen(PG_FUNCTION_ARGS)
 	StoreScope	scope;
 
 	require_writable();
+	binding_require_whole();
 	store_enter(&scope);
 	door_open(booking_id, false, 0, &booking);
 	from = booking.state;
@@ -562,7 +563,7 @@ Datum
 assignment_purge(PG_FUNCTION_ARGS)
 {
 	PurgeCounts counts;
-	TupleDesc	desc;
+	TupleDesc	desc = binding_result_type(fcinfo, 5);
 	TimestampTz horizon;
 	StoreScope	scope;
 	char	   *user;
@@ -574,6 +575,7 @@ assignment_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("older_than must not be null")));
 	require_writable();
+	binding_require_whole();
 	horizon = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 													  TimestampTzGetDatum(GetCurrentTimestamp()),
 													  PG_GETARG_DATUM(0)));
@@ -596,14 +598,12 @@ assignment_purge(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	store_leave(&scope);
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	values[0] = Int64GetDatum(counts.history);
 	values[1] = Int64GetDatum(counts.attempts);
 	values[2] = Int64GetDatum(counts.events);
 	values[3] = Int64GetDatum(counts.messages);
 	values[4] = Int64GetDatum(counts.rehearsals);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 /*
