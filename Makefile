@@ -94,7 +94,7 @@ test: check-version
 	@scripts/with_cluster -o results $(TEST_SETTINGS) scripts/run_tests $(TEST_KINDS)
 
 $(TEST_KINDS:%=check-%): check-%:
-	$(call get_ready,test)
+	$(call get_ready,$(if $(filter tap,$*),test,check))
 	@scripts/with_cluster -o results $(TEST_SETTINGS) scripts/run_tests $*
 
 demo:
