@@ -18,18 +18,55 @@
  *-------------------------------------------------------------------------
  */
 
+-- sees_all(): whether row-level security leaves every row of a table to the caller: it is off for him, or a policy
+-- shows him everything and none holds anything back.  Any other policy may hide a row.
+CREATE FUNCTION assignment_v3.sees_all(relation oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT NOT row_security_active(relation) OR EXISTS (
+		SELECT FROM pg_policy AS p
+		WHERE p.polrelid = relation AND p.polcmd IN ('r', '*') AND p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+			AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE')))
+	AND NOT EXISTS (
+		SELECT FROM pg_policy AS p
+		WHERE p.polrelid = relation AND p.polcmd IN ('r', '*') AND NOT p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) <> 'true'
+			AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE')));
+$$;
+COMMENT ON FUNCTION assignment_v3.sees_all(oid) IS
+	'Internal to status() and verify(): whether row-level security hides no row of a table from the caller';
+
+-- check_sees_all(): refuses a caller who would be told less than there is.  A table that does not exist hides nothing.
+-- Errors: 42501.
+CREATE FUNCTION assignment_v3.check_sees_all(relation oid)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT assignment_v3.sees_all(relation) THEN
+		RAISE EXCEPTION 'row-level security hides rows of table "%" from role "%"', relation::regclass, CURRENT_USER
+			USING ERRCODE = 'insufficient_privilege',
+			HINT = format('The owner can run: SELECT * FROM assignment_v3.grant_monitoring(%L);', quote_ident(CURRENT_USER));
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.check_sees_all(oid) IS
+	'Internal to status() and verify(): refuses a caller whom row-level security hides rows from';
+
 -- bound_schema(): the schema that the pipeline is attached to.
--- Errors: 55000 not attached, or the schema is gone.
+-- Errors: 55000 not attached, or the schema is gone; 42501 where row-level security would hide that from the caller.
 CREATE FUNCTION assignment_v3.bound_schema()
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	app_schema text;
 BEGIN
 	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
+		PERFORM assignment_v3.check_sees_all('assignment_v3.binding'::regclass);
 		SELECT b.app_schema INTO app_schema FROM assignment_v3.binding AS b;
 	END IF;
 	IF app_schema IS NULL THEN
@@ -226,12 +263,12 @@ CREATE FUNCTION assignment_v3.status_binding()
 RETURNS TABLE (item text, value text, source text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	bound record;
 BEGIN
 	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
+		PERFORM assignment_v3.check_sees_all('assignment_v3.binding'::regclass);
 		SELECT b.app_schema, b.version, b.attached_at, b.attached_by INTO bound FROM assignment_v3.binding AS b;
 	END IF;
 	IF bound IS NULL THEN
@@ -293,10 +330,10 @@ CREATE FUNCTION assignment_v3.status_rollout()
 RETURNS TABLE (item text, value text, source text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 BEGIN
 	IF to_regclass('assignment_v3.kill_switch') IS NOT NULL THEN
+		PERFORM assignment_v3.check_sees_all('assignment_v3.kill_switch'::regclass);
 		RETURN QUERY
 			SELECT 'kill switch', CASE WHEN k.singleton THEN 'killed' ELSE 'not killed' END,
 				k.killed_by, 'since ' || k.killed_at || ': ' || k.reason
@@ -304,6 +341,7 @@ BEGIN
 			LEFT JOIN assignment_v3.kill_switch AS k ON k.singleton;
 	END IF;
 	IF to_regclass('assignment_v3.rollout') IS NOT NULL THEN
+		PERFORM assignment_v3.check_sees_all('assignment_v3.rollout'::regclass);
 		RETURN QUERY
 			SELECT 'rollout of the fleet', r.mode, r.set_by, concat_ws(', ', 'since ' || r.set_at, 'percent ' || r.percent,
 				'max_parallel ' || r.max_parallel, r.note)
