@@ -47,6 +47,7 @@ VALUES
 	('run', true, false),
 	('plan', true, true),
 	('explain', true, true),
+	('alternatives', true, true),
 	('transition', true, false),
 	('requeue', true, false),
 	('reopen', true, false),
@@ -133,6 +134,23 @@ $$;
 COMMENT ON FUNCTION assignment_v3.expose_functions() IS
 	'Internal to expose(): the functions behind the wrappers, and their results';
 
+-- access_views(): the extension's views, all of them for monitoring, with the functions that they read.
+CREATE FUNCTION assignment_v3.access_views()
+RETURNS TABLE (view oid, functions oid[])
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT r.ev_class, array_agg(f.refobjid) FILTER (WHERE f.refclassid = 'pg_proc'::regclass)
+FROM pg_rewrite AS r
+JOIN pg_depend AS e ON e.classid = 'pg_class'::regclass AND e.objid = r.ev_class
+	AND e.refclassid = 'pg_extension'::regclass AND e.deptype = 'e'
+JOIN pg_extension AS x ON x.oid = e.refobjid AND x.extname = 'assignment_v3'
+LEFT JOIN pg_depend AS f ON f.classid = 'pg_rewrite'::regclass AND f.objid = r.oid
+GROUP BY r.ev_class;
+$$;
+COMMENT ON FUNCTION assignment_v3.access_views() IS
+	'Internal to grant_monitoring(): the views and the functions that they read';
+
 -- access_members(): the functions for a purpose: app, monitoring or api, the last meaning those behind the wrappers.
 -- With each SQL or PL/pgSQL function come those that it calls, as long as they write nothing.
 CREATE FUNCTION assignment_v3.access_members(purpose text)
@@ -150,7 +168,8 @@ WITH RECURSIVE member AS (
 	FROM member AS m
 	LEFT JOIN assignment_v3.access_functions() AS f ON f.name = m.proname
 	LEFT JOIN assignment_v3.expose_functions() AS e ON e.name = m.proname
-	WHERE CASE purpose WHEN 'app' THEN f.app WHEN 'monitoring' THEN f.monitoring WHEN 'api' THEN e.name IS NOT NULL END
+	WHERE CASE purpose WHEN 'app' THEN f.app WHEN 'api' THEN e.name IS NOT NULL
+		ELSE f.monitoring OR EXISTS (SELECT FROM assignment_v3.access_views() AS v WHERE m.oid = ANY (v.functions)) END
 	UNION
 	SELECT helper.oid
 	FROM wanted AS w
@@ -233,11 +252,10 @@ CROSS JOIN LATERAL (
 UNION ALL
 SELECT ARRAY[4, row_number() OVER (ORDER BY v.relname)], 'SELECT', format('TABLE assignment_v3.%I', v.relname),
 	h.held, h.held, has_table_privilege(v.oid, 'SELECT WITH GRANT OPTION')
-FROM pg_class AS v
+FROM assignment_v3.access_views() AS w
+JOIN pg_class AS v ON v.oid = w.view
 CROSS JOIN LATERAL assignment_v3.access_holds(v.relacl, role, 'SELECT') AS h (held)
-WHERE purpose = 'monitoring' AND v.relnamespace = 'assignment_v3'::regnamespace AND v.relkind = 'v' AND EXISTS (
-	SELECT FROM pg_depend AS d
-	WHERE d.classid = 'pg_class'::regclass AND d.objid = v.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e');
+WHERE purpose = 'monitoring';
 $$;
 COMMENT ON FUNCTION assignment_v3.access_items(text, oid, text) IS
 	'Internal to grant_access(): rights for a purpose, and which are granted';

@@ -15,7 +15,8 @@ INSERT INTO test.calls SELECT format('SELECT assignment_v3.%s', c) FROM unnest(A
 	$$transition(gen_random_uuid(), 'failed')$$, 'requeue(gen_random_uuid())', 'reopen(gen_random_uuid())',
 	'assign(gen_random_uuid(), ARRAY[gen_random_uuid()])', $$block(ARRAY[gen_random_uuid()], '2099-06-01', '2099-06-02')$$,
 	'unblock(gen_random_uuid())', $$purge('1 day')$$, 'plan(gen_random_uuid())', 'alternatives(gen_random_uuid())', 'explain(gen_random_uuid())', 'mode()', 'mode(gen_random_uuid())',
-	$$kill('why')$$, $$revive('why')$$, $$enqueue_existing('2020-01-01')$$, 'verify()']) AS c;
+	$$kill('why')$$, $$revive('why')$$, $$enqueue_existing('2020-01-01')$$, 'verify()',
+	$$grant_access('pg_monitor')$$, $$grant_monitoring('pg_monitor')$$, $$revoke_monitoring('pg_monitor')$$, $$expose('public', 'pg_monitor')$$]) AS c;
 SELECT c.call, c.refusal, count(*) OVER (PARTITION BY c.refusal) AS times
 FROM (SELECT substring(call FROM 'v3\.(\w+)') AS call, string_agg(r, ' ') AS refusal FROM test.calls, test.refusal(call) AS r GROUP BY calls.call) AS c
 ORDER BY 1;
