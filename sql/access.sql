@@ -60,6 +60,8 @@ VALUES
 	('mode', true, true),
 	('status', true, true),
 	('verify', false, true),
+	('shadow_report', false, true),
+	('shadow_side_effects', false, true),
 	('library_version', true, true),
 	('flag_accepts', false, true),
 	('attach', false, false),
