@@ -110,7 +110,9 @@ VALUES
 	('blocks', true, NULL,
 	 'A row takes a table out of service from start_at until end_at'),
 	('purges', true, NULL,
-	 'A row is one call of purge(): what it deleted and up to when');
+	 'A row is one call of purge(): what it deleted and up to when'),
+	('audit', true, NULL,
+	 'A row is one change of the rollout, of the kill switch, or by hand of a breaker: who, when, and from what to what');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_tables() IS
 	'Internal to attach(): the tables of a complete schema';
@@ -316,7 +318,17 @@ VALUES
 	('purges', 'attempt_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Attempts deleted'),
 	('purges', 'event_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Events deleted'),
 	('purges', 'outbox_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Rows of the outbox deleted'),
-	('purges', 'shadow_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Results of rehearsals deleted');
+	('purges', 'shadow_rows', 'bigint', 'NOT NULL DEFAULT 0', 'added', 'Results of rehearsals deleted'),
+	('audit', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('audit', 'changed_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('audit', 'changed_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Role that did it'),
+	('audit', 'login', 'text', 'NOT NULL DEFAULT SESSION_USER', 'added', 'Role that had logged in'),
+	('audit', 'relation', 'text', 'NOT NULL', 'added', 'Table that was changed: rollout, kill_switch or circuits'),
+	('audit', 'action', 'text', 'NOT NULL', 'added', 'insert, update, delete or truncate'),
+	('audit', 'restaurant_id', 'uuid', '', 'added', 'Restaurant of the row; NULL means the fleet'),
+	('audit', 'reason', 'text', '', 'added', 'Why, where it was said'),
+	('audit', 'old_row', 'jsonb', '', 'added', 'The row before; NULL where there was none'),
+	('audit', 'new_row', 'jsonb', '', 'added', 'The row after; NULL where there is none');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_columns_own() IS
 	'Internal to attach(): columns of the pipeline''s own tables';
@@ -437,7 +449,9 @@ VALUES
 	('kill_switch', 'singleton_check', 'CHECK (singleton)'),
 	('blocks', 'pkey', 'PRIMARY KEY (id)'),
 	('blocks', 'window_check', 'CHECK (start_at < end_at)'),
-	('purges', 'pkey', 'PRIMARY KEY (id)');
+	('purges', 'pkey', 'PRIMARY KEY (id)'),
+	('audit', 'pkey', 'PRIMARY KEY (id)'),
+	('audit', 'action_check', 'CHECK (action IN (''insert'', ''update'', ''delete'', ''truncate''))');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_constraints_own() IS
 	'Internal to attach(): constraints of the pipeline''s own tables';
@@ -511,7 +525,11 @@ VALUES
 	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'BEFORE', 'UPDATE OR DELETE', 'ROW', false, 'history_append_only'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'history_append_only'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_events', 'AFTER', 'INSERT', 'STATEMENT', false, 'history_record_events'),
-	('binding', 'zzz_assignment_v3_rebind', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'STATEMENT', false, 'binding_changed');
+	('binding', 'zzz_assignment_v3_rebind', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'STATEMENT', false, 'binding_changed'),
+	('rollout', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', false, 'audit_change'),
+	('rollout', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'audit_change'),
+	('kill_switch', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', false, 'audit_change'),
+	('kill_switch', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'audit_change');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_triggers() IS
 	'Internal to attach(): the triggers of a complete schema';

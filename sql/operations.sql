@@ -108,16 +108,18 @@ COMMENT ON FUNCTION assignment_v3.switch_reason(text) IS
 
 -- switch_record(): leaves the event of a flipped switch.  The app's own triggers on its events table see the
 -- search_path they know; the function gives the caller's back when it ends.
-CREATE FUNCTION assignment_v3.switch_record(app_schema text, event_type text, severity text, context jsonb)
+CREATE FUNCTION assignment_v3.switch_record(app_schema text, event_type text, severity text, context jsonb,
+	restaurant_id uuid DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
+SET lock_timeout TO '2s'
 AS $$
 DECLARE
 	statement text := format(
-		'INSERT INTO %I.observability_events (created_at, source, event_type, severity, context) '
-		'VALUES (pg_catalog.clock_timestamp(), ''assignment.rollout'', %L, %L, %L)',
-		app_schema, event_type, severity, context);
+		'INSERT INTO %I.observability_events (created_at, source, event_type, severity, context, restaurant_id) '
+		'VALUES (pg_catalog.clock_timestamp(), ''assignment.rollout'', %L, %L, %L, %L)',
+		app_schema, event_type, severity, context, restaurant_id);
 BEGIN
 	PERFORM set_config('search_path', (SELECT b.search_path FROM assignment_v3.binding AS b), true);
 	EXECUTE statement;
@@ -125,15 +127,15 @@ EXCEPTION WHEN OTHERS THEN
 	RAISE WARNING 'could not write event "%": %', event_type, SQLERRM;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.switch_record(text, text, text, jsonb) IS
-	'Internal to kill() and revive(): writes their event';
+COMMENT ON FUNCTION assignment_v3.switch_record(text, text, text, jsonb, uuid) IS
+	'Internal: writes the event of what an operator did';
 
--- kill(): switches the pipeline off everywhere, at the next call of each session.  A second kill leaves who did it,
--- when and why as the first one wrote it, since that is what has to be mended before revive(); its own reason goes
--- into the trail.
+-- kill(): switches the pipeline off everywhere, at the next call of each session, and returns how many bookings it has
+-- touched and not ended.  A second kill leaves who did it, when and why as the first one wrote it, since that is what
+-- has to be mended before revive(); its own reason goes into the trail.
 -- Errors: PT422 no reason, 55000 not attached, 25006 read-only.
 CREATE FUNCTION assignment_v3.kill(reason text)
-RETURNS void
+RETURNS bigint
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
 SET row_security TO off
@@ -151,10 +153,11 @@ BEGIN
 	END IF;
 	PERFORM assignment_v3.switch_record(app_schema, 'rollout.killed', 'warning',
 		jsonb_build_object('reason', why, 'by', CURRENT_USER));
+	RETURN assignment_v3.unfinished_number(app_schema, NULL);
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.kill(text) IS
-	'Switches the pipeline off everywhere at once, whatever the flags say; revive() ends it';
+	'Switches the pipeline off everywhere at once, whatever the flags say, and returns the number of unfinished bookings';
 
 -- revive(): ends a kill.  Where there is none it says so and leaves no event.
 -- Errors: PT422 no reason, 55000 not attached, 25006 read-only.
@@ -169,9 +172,11 @@ DECLARE
 	why text := assignment_v3.switch_reason(revive.reason);
 	ended record;
 BEGIN
+	PERFORM set_config('assignment_v3_audit.reason', why, true);
 	DELETE FROM assignment_v3.kill_switch AS k
 	RETURNING k.reason, k.killed_at, k.killed_by INTO ended;
-	IF NOT found THEN
+	PERFORM set_config('assignment_v3_audit.reason', '', true);
+	IF ended IS NULL THEN
 		RAISE NOTICE 'the pipeline has not been killed';
 		RETURN;
 	END IF;

@@ -31,6 +31,7 @@
 
 PG_FUNCTION_INFO_V1(assignment_flag_accepts);
 PG_FUNCTION_INFO_V1(assignment_grant_flags);
+PG_FUNCTION_INFO_V1(assignment_rollout_bucket);
 
 /* salt of the rollout, the letters V3ROLLOU, apart from every other hash of ids */
 #define ROLLOUT_SALT UINT64CONST(0x5633524f4c4c4f55)
@@ -185,6 +186,14 @@ mode_from_text(const char *name)
 	elog(ERROR, "unexpected mode \"%s\"", name);
 }
 
+/* Where a restaurant stands in the order of the rollout. */
+static int
+bucket_of(const pg_uuid_t *restaurant_id)
+{
+	return (int) (hash_bytes_extended(restaurant_id->data, UUID_LEN, ROLLOUT_SALT) %
+				  ROLLOUT_BUCKETS);
+}
+
 /*
  * Is this restaurant in the given share of the fleet?  Asked of the fleet as
  * a whole, any share above nothing counts.
@@ -192,14 +201,11 @@ mode_from_text(const char *name)
 static bool
 in_share(const pg_uuid_t *restaurant_id, int percent)
 {
-	uint64		bucket;
-
 	if (percent >= 100)
 		return true;
 	if (restaurant_id == NULL)
 		return percent > 0;
-	bucket = hash_bytes_extended(restaurant_id->data, UUID_LEN, ROLLOUT_SALT) % ROLLOUT_BUCKETS;
-	return bucket < (uint64) percent * (ROLLOUT_BUCKETS / 100);
+	return bucket_of(restaurant_id) < percent * (ROLLOUT_BUCKETS / 100);
 }
 
 /* The effective mode of a restaurant (NULL: the fleet), and which word decided it. */
@@ -302,6 +308,18 @@ assignment_flag_accepts(PG_FUNCTION_ARGS)
 	value = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	PG_RETURN_BOOL(set_config_option(name, value, PGC_SUSET, PGC_S_TEST,
 									 GUC_ACTION_SET, false, DEBUG5, false) != 0);
+}
+
+/*
+ * rollout_bucket(restaurant_id uuid) returns int: it is inside a share of p
+ * percent if its bucket is below 100 p.
+ */
+Datum
+assignment_rollout_bucket(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(bucket_of(PG_GETARG_UUID_P(0)));
 }
 
 /* GRANT SET ON PARAMETER all flags TO a role */

@@ -6,7 +6,7 @@
 SET client_min_messages TO warning;
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT plan(108);
+SELECT plan(109);
 
 -- Members of the extension, with the array and row types that are part of them.
 CREATE VIEW pg_temp.members AS
@@ -48,8 +48,8 @@ SELECT is((SELECT requires FROM pg_available_extension_versions WHERE name = 'as
 -- attach()
 -- ---------------------------------------------------------------------
 CREATE TEMPORARY TABLE report AS SELECT * FROM assignment_v3.attach();
-SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 20::bigint,
-	'attach() reports 20 tables');
+SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 21::bigint,
+	'attach() reports 21 tables');
 SELECT is_empty($$SELECT * FROM pg_temp.report WHERE action IS NULL OR object IS NULL OR statement IS NULL
 	OR rtrim(statement) NOT LIKE '%;'$$, 'each row of the report holds a whole statement');
 SELECT is_empty('SELECT * FROM assignment_v3.attach()', 'a second attach() has nothing to do');
@@ -58,7 +58,7 @@ SELECT tables_are('public', ARRAY['restaurants', 'zones', 'table_inventory', 'ta
 	'booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
 	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows', 'booking_assignment_shadow_results'],
 	'the app''s tables, and no ledger of allocations');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'audit'],
 	'the pipeline''s own tables');
 SELECT enum_has_labels('public', 'booking_assignment_state', ARRAY['created', 'capacity_verified', 'assignment_pending',
 	'assignment_in_progress', 'assigned', 'confirmed', 'failed', 'manual_review'], 'the states');
@@ -122,6 +122,8 @@ INSERT INTO pg_temp.expected VALUES
 	('assignment_v3.kill_switch', 'singleton boolean!, reason text!, killed_at timestamp with time zone!, killed_by text!'),
 	('assignment_v3.blocks', 'id uuid!, restaurant_id uuid!, table_id uuid!, start_at timestamp with time zone!, '
 	 'end_at timestamp with time zone!, reason text, created_at timestamp with time zone!, created_by text!'),
+	('assignment_v3.audit', 'id bigint!, changed_at timestamp with time zone!, changed_by text!, login text!, relation text!, action text!, '
+	 'restaurant_id uuid, reason text, old_row jsonb, new_row jsonb'),
 	('assignment_v3.purges', 'id bigint!, purged_at timestamp with time zone!, horizon timestamp with time zone!, '
 	 'purged_by text!, history_rows bigint!, attempt_rows bigint!, event_rows bigint!, outbox_rows bigint!, shadow_rows bigint!');
 SELECT is(c.columns, e.columns, 'columns of ' || e.relation)
@@ -156,6 +158,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('public', 'assignment_v3');
 
 SELECT results_eq($$SELECT relation, definition FROM pg_temp.constraints WHERE contype = 'p' ORDER BY relation COLLATE "C"$$, $$VALUES
+	('assignment_v3.audit', 'PRIMARY KEY (id)'),
 	('assignment_v3.binding', 'PRIMARY KEY (singleton)'),
 	('assignment_v3.blocks', 'PRIMARY KEY (id)'),
 	('assignment_v3.circuits', 'PRIMARY KEY (restaurant_id)'),
@@ -334,6 +337,10 @@ SELECT results_eq($$
 	SELECT t.tgrelid::regclass::text, t.tgname::text COLLATE "default", t.tgfoid::regproc::text FROM pg_trigger t
 	WHERE NOT t.tgisinternal ORDER BY 1, 2$$, $$VALUES
 	('assignment_v3.binding', 'zzz_assignment_v3_rebind', 'assignment_v3.binding_changed'),
+	('assignment_v3.kill_switch', 'zzz_assignment_v3_audit', 'assignment_v3.audit_change'),
+	('assignment_v3.kill_switch', 'zzz_assignment_v3_audit_truncate', 'assignment_v3.audit_change'),
+	('assignment_v3.rollout', 'zzz_assignment_v3_audit', 'assignment_v3.audit_change'),
+	('assignment_v3.rollout', 'zzz_assignment_v3_audit_truncate', 'assignment_v3.audit_change'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'assignment_v3.history_append_only'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_events', 'assignment_v3.history_record_events'),
 	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'assignment_v3.history_append_only'),
@@ -368,7 +375,7 @@ SELECT is_empty($$
 SELECT is((
 	SELECT count(DISTINCT d.objid) FROM pg_depend d
 	JOIN pg_temp.members m ON m.classid = d.refclassid AND m.objid = d.refobjid
-	WHERE d.classid = 'pg_trigger'::regclass), 8::bigint, '... all eight of them');
+	WHERE d.classid = 'pg_trigger'::regclass), 12::bigint, '... all twelve of them');
 SELECT is_empty($$
 	SELECT m.objid::regclass FROM pg_temp.members m JOIN pg_class c ON c.oid = m.objid AND m.classid = 'pg_class'::regclass
 	WHERE c.relkind NOT IN ('c', 'v')$$, 'no table, index or sequence has become a member');
@@ -385,7 +392,7 @@ SELECT isnt_empty('SELECT * FROM assignment_v3.detach()', 'detach() reports what
 SELECT is_empty('SELECT tgname FROM pg_trigger WHERE NOT tgisinternal', '... which is to drop the triggers');
 SELECT is_empty('SELECT * FROM assignment_v3.detach()', 'a second detach() has nothing to do');
 SELECT lives_ok('DROP EXTENSION assignment_v3', 'DROP EXTENSION needs no CASCADE');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'audit'],
 	'... and leaves the pipeline''s own tables');
 SELECT results_eq('SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM table_inventory)', 'SELECT * FROM pg_temp.before',
 	'... and every row');

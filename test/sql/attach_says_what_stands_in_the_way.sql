@@ -16,7 +16,9 @@ INSERT INTO test.calls SELECT format('SELECT assignment_v3.%s', c) FROM unnest(A
 	'assign(gen_random_uuid(), ARRAY[gen_random_uuid()])', $$block(ARRAY[gen_random_uuid()], '2099-06-01', '2099-06-02')$$,
 	'unblock(gen_random_uuid())', $$purge('1 day')$$, 'plan(gen_random_uuid())', 'alternatives(gen_random_uuid())', 'explain(gen_random_uuid())', 'mode()', 'mode(gen_random_uuid())',
 	$$kill('why')$$, $$revive('why')$$, $$enqueue_existing('2020-01-01')$$, 'verify()',
-	$$grant_access('pg_monitor')$$, $$grant_monitoring('pg_monitor')$$, $$revoke_monitoring('pg_monitor')$$, $$expose('public', 'pg_monitor')$$]) AS c;
+	$$grant_access('pg_monitor')$$, $$grant_monitoring('pg_monitor')$$, $$revoke_monitoring('pg_monitor')$$, $$expose('public', 'pg_monitor')$$,
+	$$set_rollout(NULL, 'active')$$, 'clear_rollout(NULL)', 'rollout_preview(10)', 'unfinished()',
+	$$open_breaker(gen_random_uuid(), '1 hour', 'why')$$, $$reset_breaker(gen_random_uuid(), 'why')$$]) AS c;
 SELECT c.call, c.refusal, count(*) OVER (PARTITION BY c.refusal) AS times
 FROM (SELECT substring(call FROM 'v3\.(\w+)') AS call, string_agg(r, ' ') AS refusal FROM test.calls, test.refusal(call) AS r GROUP BY calls.call) AS c
 ORDER BY 1;
@@ -24,6 +26,7 @@ CALL assignment_v3.run();
 \echo :LAST_ERROR_SQLSTATE
 -- those that need nothing do not
 SELECT count(*) > 0 AS answers FROM assignment_v3.transitions();
+SELECT assignment_v3.rollout_bucket(NULL) IS NULL AS answers;
 SELECT item, value, detail FROM assignment_v3.status() WHERE item IN ('attached', 'mode');
 SELECT * FROM assignment_v3.detach();
 -- every function of the extension is in one of the two lists, or a trigger, or internal
