@@ -116,7 +116,7 @@ typedef struct StatementText
 /*
  * What makes a table t unavailable besides an assignment: a hold of another
  * booking, a block, or a row of the second ledger, if there is one.
- * Parameters: $1 restaurant, $2 start, $3 end, $4 booking, $5 now.
+ * Parameters: $1 restaurant, $2 start, $3 end, $4 booking, $5 now, $6 tables.
  */
 #define BARRED_TABLES \
 	"SELECT w.table_id FROM @hold_windows@ w CROSS JOIN LATERAL (" \
@@ -129,11 +129,17 @@ typedef struct StatementText
 	"WHERE k.restaurant_id = $1 AND k.end_at > $2 AND k.start_at < $3" \
 	"@barred_by_ledger@"
 
+/*
+ * Table by table, as the ledger's exclusion constraint has its index: one look
+ * at all that is taken in the window would grow with the number of restaurants.
+ */
 #define BARRED_BY_LEDGER \
 	" UNION ALL " \
-	"SELECT l.resource_id FROM @allocations@ l " \
-	"WHERE l.restaurant_id = $1 AND l.resource_type::text = 'table' AND NOT l.shadow " \
-	"AND l.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND l.booking_id IS DISTINCT FROM $4"
+	"SELECT l.resource_id FROM pg_catalog.unnest($6) AS u (id) CROSS JOIN LATERAL (" \
+	"SELECT y.resource_id, y.booking_id FROM @allocations@ y " \
+	"WHERE y.resource_id = u.id AND y.resource_type OPERATOR(pg_catalog.=) 'table' AND NOT y.shadow " \
+	"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) OFFSET 0) l " \
+	"WHERE l.booking_id IS DISTINCT FROM $4"
 
 #define CLAIM_COLUMNS \
 	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
