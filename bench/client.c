@@ -9,7 +9,7 @@
  * connections at once, after each of them has processed WARM_UP rows more
  * that are not counted, from FIRST + COUNT on.  Prints one line:
  * bookings per second, bookings confirmed, median and 95th percentile of the
- * time of one in microseconds, round trips per booking.
+ * time of one in microseconds, round trips per booking, transactions failed.
  *
  * All competitors prepare their statements beforehand and send text
  * parameters over the same connection; what differs is only what is sent:
@@ -19,6 +19,8 @@
  *				one transaction and one round trip
  *	engine		SELECT * FROM assignment_v3.process_booking($1)
  *	plpgsql		SELECT * FROM peer.process_booking($1)
+ *	legacy		SELECT legacy.create_hold($1), SELECT * FROM legacy.confirm_hold($1),
+ *				SELECT legacy.summarise($1, $2)
  *	application	each step a statement of its own, as an application sends
  *				them that keeps its logic to itself: the floor is planned in
  *				here, locks are the session's, a hold guards the tables until
@@ -69,6 +71,7 @@ typedef struct Worker
 	PGconn	   *conn;
 	int			number;
 	int			confirmed;
+	int			failed;
 	long		round_trips;
 	unsigned short chance[3];
 } Worker;
@@ -293,7 +296,7 @@ process_by_floor(Worker *worker, const Item *item)
 }
 
 /*
- * One statement that does it all: process_booking and its peer in PL/pgSQL
+ * Functions that do it all: process_booking and its peer in PL/pgSQL
  */
 
 static const char *const engine_statements[MAX_STATEMENTS] = {
@@ -304,14 +307,69 @@ static const char *const plpgsql_statements[MAX_STATEMENTS] = {
 	"SELECT * FROM peer.process_booking($1)"
 };
 
+/* Run one statement that may fail: what failed is counted, and shown a few times. */
+static PGresult *
+try_run(Worker *worker, int statement, const char *const *params)
+{
+	PGresult   *result = PQexecPrepared(worker->conn, statement_name(statement),
+										count_params(params), params, NULL, NULL, 0);
+
+	worker->round_trips++;
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		return result;
+	if (PQstatus(worker->conn) != CONNECTION_OK)
+		die("connection lost", PQerrorMessage(worker->conn));
+	if (worker->failed++ < 2)
+		fprintf(stderr, "client: %s: %s", competitor->name, PQresultErrorMessage(result));
+	PQclear(result);
+	return NULL;
+}
+
+/* Call a function with an id; whether its outcome is a confirmation. */
+static bool
+call_confirms(Worker *worker, int statement, const char *id)
+{
+	PGresult   *result = try_run(worker, statement, PARAMS(id));
+	bool		confirmed;
+
+	if (result == NULL)
+		return false;
+	confirmed = strcmp(PQgetvalue(result, 0, PQfnumber(result, "outcome")), "confirmed") == 0;
+	PQclear(result);
+	return confirmed;
+}
+
 static bool
 process_by_call(Worker *worker, const Item *item)
 {
-	PGresult   *result = run(worker, 0, PARAMS(item->booking));
-	bool		confirmed = strcmp(PQgetvalue(result, 0, PQfnumber(result, "outcome")),
-								   "confirmed") == 0;
+	return call_confirms(worker, 0, item->booking);
+}
+
+/*
+ * The path of a live app on its own tables
+ */
+
+enum
+{
+	LEGACY_HOLD, LEGACY_CONFIRM, LEGACY_SUMMARISE
+};
+
+static const char *const legacy_statements[MAX_STATEMENTS] = {
+	[LEGACY_HOLD] = "SELECT legacy.create_hold($1)",
+	[LEGACY_CONFIRM] = "SELECT * FROM legacy.confirm_hold($1)",
+	[LEGACY_SUMMARISE] = "SELECT legacy.summarise($1, $2)",
+};
+
+static bool
+process_by_legacy(Worker *worker, const Item *item)
+{
+	PGresult   *result = try_run(worker, LEGACY_HOLD, PARAMS(item->booking));
+	bool		confirmed = result != NULL && !PQgetisnull(result, 0, 0) &&
+		call_confirms(worker, LEGACY_CONFIRM, PQgetvalue(result, 0, 0));
 
 	PQclear(result);
+	PQclear(try_run(worker, LEGACY_SUMMARISE,
+					PARAMS(item->booking, confirmed ? "succeeded" : "exhausted")));
 	return confirmed;
 }
 
@@ -750,6 +808,7 @@ static const Competitor competitors[] = {
 	{"floor", floor_statements, process_by_floor},
 	{"engine", engine_statements, process_by_call},
 	{"plpgsql", plpgsql_statements, process_by_call},
+	{"legacy", legacy_statements, process_by_legacy},
 	{"application", application_statements, process_by_application},
 };
 
@@ -832,6 +891,7 @@ work(void *argument)
 	for (i = 0; i < nwarm_up; i++)
 		competitor->process(worker, &items[nitems + worker->number * nwarm_up + i]);
 	worker->round_trips = 0;
+	worker->failed = 0;
 	pthread_barrier_wait(&start_line);
 	while ((i = __sync_fetch_and_add(&next_item, 1)) < nitems)
 	{
@@ -855,16 +915,18 @@ static void
 report(const Worker *workers, double seconds)
 {
 	int			confirmed = 0;
+	int			failed = 0;
 	long		round_trips = 0;
 
 	for (int i = 0; i < nclients; i++)
 	{
 		confirmed += workers[i].confirmed;
+		failed += workers[i].failed;
 		round_trips += workers[i].round_trips;
 	}
 	qsort(latencies, nitems, sizeof(double), compare_doubles);
-	printf("%.1f %d %.0f %.0f %.1f\n", nitems / seconds, confirmed, latencies[nitems / 2],
-		   latencies[nitems * 95 / 100], (double) round_trips / nitems);
+	printf("%.1f %d %.0f %.0f %.1f %d\n", nitems / seconds, confirmed, latencies[nitems / 2],
+		   latencies[nitems * 95 / 100], (double) round_trips / nitems, failed);
 }
 
 int

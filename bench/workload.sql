@@ -120,9 +120,13 @@ SELECT r * 40 + z * 10 + place AS n, bench.id('table', r * 40 + z * 10 + place) 
 	CASE WHEN place < 5 THEN 2 WHEN place < 7 OR place = 7 AND z = 0 THEN 4 WHEN place < 9 THEN 6 ELSE 8 END AS seats
 FROM generate_series(1, :restaurants) AS r, generate_series(0, 3) AS z, generate_series(0, 9) AS place;
 
+-- a live app may have an enum for it
+SELECT format_type(atttypid, NULL) AS mobility FROM pg_attribute
+WHERE attrelid = 'table_inventory'::regclass AND attname = 'mobility' \gset
+
 INSERT INTO table_inventory (id, restaurant_id, zone_id, table_number, capacity, min_party_size, mobility)
 SELECT id, restaurant_id, zone_id, 'T' || z * 10 + place + 1, seats,
-	CASE WHEN seats < 6 THEN 1 ELSE seats - 3 END, CASE WHEN place < 8 THEN 'movable' ELSE 'fixed' END
+	CASE WHEN seats < 6 THEN 1 ELSE seats - 3 END, CAST(CASE WHEN place < 8 THEN 'movable' ELSE 'fixed' END AS :mobility)
 FROM bench.floor ORDER BY n;
 
 INSERT INTO table_adjacencies (table_a, table_b)
