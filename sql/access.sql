@@ -60,6 +60,7 @@ VALUES
 	('mode', true, true),
 	('status', true, true),
 	('verify', false, true),
+	('service_timeline', true, false),
 	('shadow_report', false, true),
 	('shadow_side_effects', false, true),
 	('library_version', true, true),
@@ -81,16 +82,16 @@ $$;
 COMMENT ON FUNCTION assignment_v3.access_functions() IS
 	'Internal to grant_access(): which function serves whom';
 
--- access_status_tables(): the tables that status() reads in the name of its caller.
+-- access_status_tables(): the pipeline's tables that status() and service_timeline() read in the name of their caller.
 CREATE FUNCTION assignment_v3.access_status_tables()
 RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT ARRAY['binding', 'kill_switch', 'rollout'];
+SELECT ARRAY['binding', 'kill_switch', 'rollout', 'blocks'];
 $$;
 COMMENT ON FUNCTION assignment_v3.access_status_tables() IS
-	'Internal to grant_access(): the tables behind status()';
+	'Internal to grant_access(): the tables behind status() and service_timeline()';
 
 -- access_private_tables(): the tables that hold what is told of guests.  Monitoring is shown only those of their
 -- columns that the pipeline itself works with.
