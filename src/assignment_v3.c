@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "append.h"
 #include "binding.h"
 #include "flags.h"
 #include "fmgr.h"
@@ -25,6 +26,7 @@ _PG_init(void)
 {
 	FlagsInit();
 	BindingInit();
+	AppendInit();
 	StoreInit();
 	TransitionInit();
 }

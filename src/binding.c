@@ -50,7 +50,6 @@
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
-#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -86,10 +85,6 @@ static const struct
 }			typed_columns[BOUND_TYPE_COUNT] = {
 	[BOUND_BOOKING_STATUS] = {BOUND_BOOKINGS, "status"},
 	[BOUND_BOOKING_STATE] = {BOUND_BOOKINGS, "assignment_state"},
-	[BOUND_HISTORY_STATE] = {BOUND_HISTORY, "to_state"},
-	[BOUND_EVENT_SEVERITY] = {BOUND_EVENTS, "severity"},
-	[BOUND_OUTBOX_STATUS] = {BOUND_OUTBOX, "status"},
-	[BOUND_ATTEMPT_RESULT] = {BOUND_ATTEMPTS, "result"},
 };
 
 /* What a column must be, so that the statements and look-ups can use it. */
@@ -571,27 +566,6 @@ bind_keyed_table(Binding *binding, KeyedTable which)
 									  name, keyed_tables[which].key));
 }
 
-/*
- * Are the ids of a relation random?  Then we may choose them as well, in the
- * order of time, which keeps the index on them in the cache.  An app's own way
- * of making ids is respected.
- */
-static bool
-ids_are_random(Oid relid)
-{
-	AttrNumber	attnum = get_attnum(relid, "id");
-	Relation	relation;
-	Node	   *expression;
-
-	if (attnum == InvalidAttrNumber || get_atttype(relid, attnum) != UUIDOID)
-		return false;
-	relation = table_open(relid, AccessShareLock);
-	expression = build_column_default(relation, attnum);
-	table_close(relation, AccessShareLock);
-	return expression != NULL && IsA(expression, FuncExpr) &&
-		((FuncExpr *) expression)->funcid == F_GEN_RANDOM_UUID;
-}
-
 static void
 bind_owner(Binding *binding)
 {
@@ -663,8 +637,6 @@ same_binding(const Binding *a, const Binding *b)
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
 		memcmp(a->keyed, b->keyed, sizeof(a->keyed)) != 0 ||
-		a->random_event_ids != b->random_event_ids ||
-		a->random_message_ids != b->random_message_ids ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
@@ -705,8 +677,6 @@ rebuild(void)
 		check_columns(binding);
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
-		binding->random_event_ids = ids_are_random(binding->relids[BOUND_EVENTS]);
-		binding->random_message_ids = ids_are_random(binding->relids[BOUND_OUTBOX]);
 		bind_owner(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{

@@ -64,14 +64,10 @@ typedef struct KeyedTableBinding
 typedef enum BoundType
 {
 	BOUND_BOOKING_STATUS,
-	BOUND_BOOKING_STATE,
-	BOUND_HISTORY_STATE,
-	BOUND_EVENT_SEVERITY,
-	BOUND_OUTBOX_STATUS,
-	BOUND_ATTEMPT_RESULT
+	BOUND_BOOKING_STATE
 } BoundType;
 
-#define BOUND_TYPE_COUNT (BOUND_ATTEMPT_RESULT + 1)
+#define BOUND_TYPE_COUNT (BOUND_BOOKING_STATE + 1)
 
 /* Columns of bookings that the triggers read and set. */
 typedef enum BookingColumn
@@ -109,8 +105,6 @@ typedef struct Binding
 	uint32		ledger_hash;	/* of the name of allocations, there or not */
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
 	KeyedTableBinding keyed[KEYED_TABLE_COUNT];
-	bool		random_event_ids;	/* the ids' default is gen_random_uuid() */
-	bool		random_message_ids;
 } Binding;
 
 extern void BindingInit(void);

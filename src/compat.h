@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 #include "common/jsonapi.h"
+#include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "storage/lock.h"
 
@@ -36,6 +37,28 @@ compat_json_lexer(char *json, int len)
 	return makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true);
 #else
 	return makeJsonLexContextCstringLen(json, len, GetDatabaseEncoding(), true);
+#endif
+}
+
+/* PostgreSQL 16 can leave out all but summarizing indexes; an insert needs every one. */
+static inline List *
+compat_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
+#else
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* How a row of a partitioned table becomes one of this partition; NULL if it is one. */
+static inline TupleConversionMap *
+compat_partition_map(ResultRelInfo *partition, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecGetRootToChildMap(partition, estate);
+#else
+	return partition->ri_RootToPartitionMap;
 #endif
 }
 

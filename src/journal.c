@@ -250,7 +250,7 @@ write_history(Journal *journal)
 	entry->outer = being_written;
 	entry->nest_level = GetCurrentTransactionNestLevel();
 	being_written = entry;
-	store_insert_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
+	append_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
 	being_written = entry->outer;
 	pfree(entry);
 }
@@ -266,7 +266,7 @@ write_message(Journal *journal)
 	initStringInfo(&key);
 	appendStringInfo(&key, "%s:%d", uuid_text(&journal->booking_id),
 					 journal->message_hop->version);
-	store_insert_message(&journal->booking_id, &journal->restaurant_id, type.data, key.data,
+	append_message(&journal->booking_id, &journal->restaurant_id, type.data, key.data,
 						 journal->message);
 }
 
@@ -278,7 +278,7 @@ write_events(Journal *journal)
 
 	for (int i = 0; i < nevents; i++)
 		rows[i] = *(EventRow *) list_nth(journal->events, i);
-	store_insert_events(&journal->booking_id,
+	append_events(&journal->booking_id,
 						journal->has_restaurant ? &journal->restaurant_id : NULL, rows, nevents);
 }
 
@@ -297,7 +297,7 @@ journal_write(Journal *journal)
 		write_history(journal);
 	}
 	if (journal->has_attempt)
-		store_insert_attempt(&journal->booking_id, journal->attempt_no, journal->strategy,
+		append_attempt(&journal->booking_id, journal->attempt_no, journal->strategy,
 							 journal->success, journal->attempt_reason,
 							 journal->attempt_metadata);
 	if (journal->message != NULL)

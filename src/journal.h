@@ -13,7 +13,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "states.h"
-#include "store.h"
+#include "append.h"
 #include "utils/uuid.h"
 
 #define EVENT_SOURCE_STATE_MACHINE	"assignment.state_machine"

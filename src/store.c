@@ -43,7 +43,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -77,10 +76,6 @@ typedef enum Statement
 	STMT_DELETE_ASSIGNMENTS,
 	STMT_DELETE_LEDGER,
 	STMT_READ_ASSIGNMENTS,
-	STMT_INSERT_HISTORY,
-	STMT_INSERT_EVENTS,
-	STMT_INSERT_ATTEMPT,
-	STMT_INSERT_MESSAGE,
 	STMT_INSERT_REHEARSAL,
 	STMT_NOTE_LEGACY,
 	STMT_BOOKING_EXISTS,
@@ -291,42 +286,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE a.booking_id = $1 ORDER BY a.table_id",
 		1, {UUIDOID}
 	},
-	[STMT_INSERT_HISTORY] = {
-		"INSERT INTO @history@ "
-		"(booking_id, from_state, to_state, version, metadata, reason, actor_id, created_at) "
-		"SELECT $1, h.from_state::@history_state@, h.to_state::@history_state@, "
-		"h.version, h.metadata::jsonb, h.reason, $2, h.created_at "
-		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
-		"pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
-		"AS h (from_state, to_state, version, metadata, reason, created_at)",
-		8, {UUIDOID, UUIDOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID, TIMESTAMPTZARRAYOID}
-	},
-	[STMT_INSERT_EVENTS] = {
-		"INSERT INTO @events@ (@event_id@ "
-		"created_at, source, event_type, severity, context, restaurant_id, booking_id) "
-		"SELECT @event_id_value@ e.created_at, e.source, e.event_type, "
-		"e.severity::@event_severity@, e.context::jsonb, $2, $1 "
-		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
-		"pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
-		"AS e (id, created_at, source, event_type, severity, context)",
-		8, {UUIDOID, UUIDOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID}
-	},
-	[STMT_INSERT_ATTEMPT] = {
-		"INSERT INTO @attempts@ "
-		"(booking_id, attempt_no, strategy, result, reason, metadata, created_at) "
-		"VALUES ($1, $2, $3, $4::@attempt_result@, $5, $6::jsonb, $7)",
-		7, {UUIDOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
-	},
-	[STMT_INSERT_MESSAGE] = {
-		"INSERT INTO @outbox@ (@message_id@ created_at, status, event_type, dedupe_key, attempt_count, "
-		"next_attempt_at, restaurant_id, booking_id, idempotency_key, payload) "
-		"VALUES (@message_id_value@ $6, 'pending'::text::@outbox_status@, $1, $2, 0, $6, $3, $4, "
-		"$1 || ':' || $2, $5::jsonb) "
-		"ON CONFLICT DO NOTHING",
-		7, {TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID}
-	},
 	/* errors in a row are counted on from the restaurant's last rehearsal; $8 is null where it was none */
 	[STMT_INSERT_REHEARSAL] = {
 		"INSERT INTO @rehearsals@ AS r (booking_id, version, restaurant_id, created_at, \"trigger\", "
@@ -480,10 +439,6 @@ static const char *const relation_words[BOUND_RELATION_COUNT] = {
 static const char *const type_words[BOUND_TYPE_COUNT] = {
 	[BOUND_BOOKING_STATUS] = "booking_status",
 	[BOUND_BOOKING_STATE] = "booking_state",
-	[BOUND_HISTORY_STATE] = "history_state",
-	[BOUND_EVENT_SEVERITY] = "event_severity",
-	[BOUND_OUTBOX_STATUS] = "outbox_status",
-	[BOUND_ATTEMPT_RESULT] = "attempt_result",
 };
 
 /* Fragments whose text depends on whether the app has a second ledger. */
@@ -535,34 +490,6 @@ find_word(const char *const *words, int nwords, const char *word)
 
 static void append_expanded(StringInfo buf, const Binding *binding, const char *sql);
 
-/* Words that stand for themselves or for nothing, as the binding has it. */
-static bool
-append_conditional(StringInfo buf, const Binding *binding, const char *word)
-{
-	const struct
-	{
-		const char *word;
-		bool		wanted;
-		const char *text;
-	}			conditionals[] = {
-		{"on_conflict", !binding->deferrable_ledger, "ON CONFLICT DO NOTHING"},
-		{"event_id", binding->random_event_ids, "id,"},
-		{"event_id_value", binding->random_event_ids, "e.id,"},
-		{"message_id", binding->random_message_ids, "id,"},
-		{"message_id_value", binding->random_message_ids, "$7,"},
-	};
-
-	for (int i = 0; i < (int) lengthof(conditionals); i++)
-	{
-		if (strcmp(conditionals[i].word, word) != 0)
-			continue;
-		if (conditionals[i].wanted)
-			appendStringInfoString(buf, conditionals[i].text);
-		return true;
-	}
-	return false;
-}
-
 /* Append what one @name@ stands for. */
 static void
 append_word(StringInfo buf, const Binding *binding, const char *word)
@@ -587,8 +514,12 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 		appendStringInfoString(buf, binding->types[i]);
 		return;
 	}
-	if (append_conditional(buf, binding, word))
+	if (strcmp(word, "on_conflict") == 0)
+	{
+		if (!binding->deferrable_ledger)
+			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
 		return;
+	}
 	for (i = 0; i < (int) lengthof(ledger_fragments); i++)
 	{
 		if (strcmp(ledger_fragments[i].word, word) != 0)
@@ -1350,157 +1281,8 @@ store_read_assignments(const BookingRecord *booking, OwnAssignments *own)
 }
 
 /*
- * The trail
+ * Rehearsals
  */
-
-/* Columns of rows that are passed as arrays: elements and nulls side by side. */
-typedef struct ArrayColumn
-{
-	Datum	   *elements;
-	bool	   *nulls;
-} ArrayColumn;
-
-static void
-array_columns(ArrayColumn *columns, int ncolumns, int nrows)
-{
-	for (int i = 0; i < ncolumns; i++)
-	{
-		columns[i].elements = palloc0(sizeof(Datum) * nrows);
-		columns[i].nulls = palloc0(sizeof(bool) * nrows);
-	}
-}
-
-static void
-put_text(ArrayColumn *column, int row, const char *value)
-{
-	column->nulls[row] = value == NULL;
-	if (value != NULL)
-		column->elements[row] = CStringGetTextDatum(value);
-}
-
-/* Insert rows: two uuids that they share come first, their columns follow. */
-static void
-insert_rows(Statement statement, const pg_uuid_t *first, const pg_uuid_t *second,
-			ArrayColumn *columns, int nrows)
-{
-	Datum		values[STATEMENT_MAX_ARGS];
-	char		nulls[STATEMENT_MAX_ARGS];
-	int			nargs = statements[statement].nargs;
-
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = UUIDPGetDatum(first);
-	values[1] = UUIDPGetDatum(second);
-	if (second == NULL)
-		nulls[1] = 'n';
-	for (int i = 2; i < nargs; i++)
-		values[i] = make_array(columns[i - 2].elements, columns[i - 2].nulls, nrows,
-							   get_element_type(statements[statement].argtypes[i]));
-	if (execute(statement, values, nulls, false, SPI_OK_INSERT) != (uint64) nrows)
-		elog(ERROR, "not every row of the trail was written");
-}
-
-/*
- * An id in the order of time, as version 7 of RFC 9562 has it: milliseconds,
- * twelve bits of what is left of the microseconds, and chance.
- */
-static void
-make_id(pg_uuid_t *id)
-{
-	uint64		now = (uint64) GetCurrentTimestamp() +
-		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	uint64		high = (now / 1000) << 16 | 0x7000 | (now % 1000) * 4;
-	uint64		low = (pg_prng_uint64(&pg_global_prng_state) >> 2) | UINT64CONST(1) << 63;
-
-	for (int i = 0; i < 8; i++)
-	{
-		id->data[i] = (unsigned char) (high >> (56 - 8 * i));
-		id->data[8 + i] = (unsigned char) (low >> (56 - 8 * i));
-	}
-}
-
-/* The history rows of one booking, by one actor. */
-void
-store_insert_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
-					 const HistoryRow *rows, int nrows)
-{
-	ArrayColumn columns[6];
-
-	array_columns(columns, lengthof(columns), nrows);
-	for (int i = 0; i < nrows; i++)
-	{
-		put_text(&columns[0], i, state_name(rows[i].from));
-		put_text(&columns[1], i, state_name(rows[i].to));
-		columns[2].elements[i] = Int32GetDatum(rows[i].version);
-		put_text(&columns[3], i, rows[i].metadata);
-		put_text(&columns[4], i, rows[i].reason);
-		columns[5].elements[i] = TimestampTzGetDatum(rows[i].created_at);
-	}
-	insert_rows(STMT_INSERT_HISTORY, booking_id, actor_id, columns, nrows);
-}
-
-/* The events of one booking. */
-void
-store_insert_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
-					const EventRow *rows, int nrows)
-{
-	ArrayColumn columns[6];
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nrows);
-
-	array_columns(columns, lengthof(columns), nrows);
-	for (int i = 0; i < nrows; i++)
-	{
-		make_id(&ids[i]);
-		columns[0].elements[i] = UUIDPGetDatum(&ids[i]);
-		columns[1].elements[i] = TimestampTzGetDatum(rows[i].created_at);
-		put_text(&columns[2], i, rows[i].source);
-		put_text(&columns[3], i, rows[i].type);
-		put_text(&columns[4], i, rows[i].severity);
-		put_text(&columns[5], i, rows[i].context);
-	}
-	insert_rows(STMT_INSERT_EVENTS, booking_id, restaurant_id, columns, nrows);
-}
-
-void
-store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy,
-					 bool success, const char *reason, const char *metadata)
-{
-	Datum		values[7] = {
-		UUIDPGetDatum(booking_id),
-		Int32GetDatum(attempt_no),
-		strategy ? CStringGetTextDatum(strategy) : (Datum) 0,
-		CStringGetTextDatum(success ? "success" : "failure"),
-		reason ? CStringGetTextDatum(reason) : (Datum) 0,
-		CStringGetTextDatum(metadata),
-		TimestampTzGetDatum(GetCurrentTimestamp()),
-	};
-	char		nulls[] = "       ";
-
-	if (strategy == NULL)
-		nulls[2] = 'n';
-	if (reason == NULL)
-		nulls[4] = 'n';
-	execute(STMT_INSERT_ATTEMPT, values, nulls, false, SPI_OK_INSERT);
-}
-
-/* Put a message into the outbox; the same key twice is one message. */
-void
-store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
-					 const char *event_type, const char *dedupe_key, const char *payload)
-{
-	pg_uuid_t	id;
-	Datum		values[7] = {
-		CStringGetTextDatum(event_type),
-		CStringGetTextDatum(dedupe_key),
-		UUIDPGetDatum(restaurant_id),
-		UUIDPGetDatum(booking_id),
-		CStringGetTextDatum(payload),
-		TimestampTzGetDatum(GetCurrentTimestamp()),
-		UUIDPGetDatum(&id),
-	};
-
-	make_id(&id);
-	execute(STMT_INSERT_MESSAGE, values, NULL, false, SPI_OK_INSERT);
-}
 
 /* What a rehearsal came to; a version that has its row already keeps it. */
 void

@@ -101,26 +101,6 @@ typedef struct QueueCursor
 	pg_uuid_t	booking_id;
 } QueueCursor;
 
-/* One step of a booking, or a change of its facts where from = to. */
-typedef struct HistoryRow
-{
-	AssignmentState from;
-	AssignmentState to;
-	int			version;
-	const char *metadata;		/* JSON */
-	const char *reason;			/* NULL if none */
-	TimestampTz created_at;
-} HistoryRow;
-
-typedef struct EventRow
-{
-	const char *source;
-	const char *type;
-	const char *severity;
-	const char *context;		/* JSON */
-	TimestampTz created_at;
-} EventRow;
-
 /* What the rehearsal of a booking came to. */
 typedef struct RehearsalRow
 {
@@ -173,15 +153,6 @@ extern int	store_insert_assignments(const BookingRecord *booking, TimestampTz no
 extern void store_delete_assignments(const pg_uuid_t *booking_id);
 extern void store_read_assignments(const BookingRecord *booking, OwnAssignments *own);
 
-extern void store_insert_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
-								 const HistoryRow *rows, int nrows);
-extern void store_insert_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
-								const EventRow *rows, int nrows);
-extern void store_insert_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy,
-								 bool success, const char *reason, const char *metadata);
-extern void store_insert_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
-								 const char *event_type, const char *dedupe_key,
-								 const char *payload);
 extern void store_insert_rehearsal(const RehearsalRow *row);
 extern void store_note_legacy(const pg_uuid_t *booking_id, const char *outcome);
 extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id);
