@@ -113,6 +113,8 @@ static const struct
 	[BOOKING_STATUS] = {"status", FORM_WORD},
 	[BOOKING_STATE] = {"assignment_state", FORM_WORD},
 	[BOOKING_VERSION] = {"assignment_state_version", FORM_VERSION},
+	[BOOKING_STRATEGY] = {"assignment_strategy", FORM_WORD},
+	[BOOKING_ZONE_ID] = {"assigned_zone_id", FORM_UUID},
 };
 
 static const struct
@@ -127,6 +129,7 @@ static const struct
 	[KEYED_ROLLOUT] = {true, "rollout", "restaurant_id"},
 	[KEYED_KILL_SWITCH] = {true, "kill_switch", "singleton"},
 	[KEYED_BLOCKS] = {true, "blocks", "restaurant_id"},
+	[KEYED_BOOKING] = {false, "bookings", "id"},
 	[KEYED_ASSIGNMENTS] = {false, "booking_table_assignments", "booking_id"},
 	[KEYED_ATTEMPTS] = {false, "booking_assignment_attempts", "booking_id"},
 	[KEYED_REHEARSALS] = {false, "booking_assignment_shadow_results", "booking_id"},
@@ -456,7 +459,11 @@ bind_columns(Binding *binding)
 
 		if (attnum == InvalidAttrNumber ||
 			!has_form(get_atttype(bookings, attnum), booking_columns[i].form))
-			report_bad_column(relation_names[BOUND_BOOKINGS], booking_columns[i].name);
+		{
+			if (i < BOOKING_WATCHED_COUNT)
+				report_bad_column(relation_names[BOUND_BOOKINGS], booking_columns[i].name);
+			attnum = InvalidAttrNumber;
+		}
 		binding->booking_columns[i] = attnum;
 	}
 }

@@ -43,6 +43,7 @@ typedef enum KeyedTable
 	KEYED_ROLLOUT,
 	KEYED_KILL_SWITCH,
 	KEYED_BLOCKS,
+	KEYED_BOOKING,
 	KEYED_ASSIGNMENTS,
 	KEYED_ATTEMPTS,
 	KEYED_REHEARSALS,
@@ -69,7 +70,7 @@ typedef enum BoundType
 
 #define BOUND_TYPE_COUNT (BOUND_BOOKING_STATE + 1)
 
-/* Columns of bookings that the triggers read and set. */
+/* Columns of bookings.  The triggers watch those up to the version. */
 typedef enum BookingColumn
 {
 	BOOKING_ID,
@@ -79,10 +80,13 @@ typedef enum BookingColumn
 	BOOKING_END_AT,
 	BOOKING_STATUS,
 	BOOKING_STATE,
-	BOOKING_VERSION
+	BOOKING_VERSION,
+	BOOKING_STRATEGY,
+	BOOKING_ZONE_ID
 } BookingColumn;
 
-#define BOOKING_COLUMN_COUNT (BOOKING_VERSION + 1)
+#define BOOKING_WATCHED_COUNT (BOOKING_VERSION + 1)
+#define BOOKING_COLUMN_COUNT (BOOKING_ZONE_ID + 1)
 
 typedef struct Binding
 {

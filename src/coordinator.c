@@ -532,7 +532,7 @@ try_to_seat(Decision *decision)
 	bool		contended;
 
 	seating_read(&seating, booking, strategy, GetCurrentTimestamp());
-	if (!store_lock_booking(&booking->id, booking->version))
+	if (!lookup_lock_booking(&booking->id, booking->version))
 		return TRY_LOST;
 	decision->strategy = strategy_name(strategy);
 	if (choose_tables(decision, &seating, &contended))
@@ -547,7 +547,7 @@ try_to_seat(Decision *decision)
 static TryResult
 try_to_review(Decision *decision)
 {
-	if (!store_lock_booking(&decision->booking.id, decision->booking.version))
+	if (!lookup_lock_booking(&decision->booking.id, decision->booking.version))
 		return TRY_LOST;
 	tell_outcome(decision);
 	write_walk(decision, STATE_MANUAL_REVIEW, false, NULL);
@@ -733,7 +733,7 @@ review_instead(Decision *decision, Reason reason)
 static void
 record_error(Decision *decision, const ErrorData *error)
 {
-	pg_uuid_t	restaurant_id;
+	BookingRecord still_there;
 
 	tell_error(decision, error);
 	decision->failed = true;
@@ -744,7 +744,8 @@ record_error(Decision *decision, const ErrorData *error)
 		tell_outcome(decision);
 		return;
 	}
-	if (!store_restaurant_of(&decision->booking_id, &restaurant_id))
+	lookup_booking(&decision->booking_id, &still_there);
+	if (!still_there.found)
 	{
 		settle_noop(decision, REASON_BOOKING_NOT_FOUND);
 		return;
@@ -889,7 +890,7 @@ keep_queue(Decision *decision)
 		return;
 	}
 	if (!contention && (claimed || (active && decision->booking.queued)))
-		store_queue_delete(&decision->booking, claimed);
+		lookup_delete_queue(&decision->booking_id, booking_due(&decision->booking), claimed);
 }
 
 static TryResult
@@ -1040,13 +1041,13 @@ settle_by_rehearsal(Decision *decision)
 static bool
 is_disabled(const pg_uuid_t *booking_id)
 {
-	pg_uuid_t	restaurant_id = {{0}};
-	bool		found = store_restaurant_of(booking_id, &restaurant_id);
+	BookingRecord booking;
 	RolloutRows rollout;
 	const char *mode_reason;
 
-	lookup_rollout(found ? &restaurant_id : NULL, &rollout);
-	return flags_mode(&rollout, found ? &restaurant_id : NULL, &mode_reason) == MODE_DISABLED;
+	lookup_booking(booking_id, &booking);
+	lookup_rollout(booking_restaurant(&booking), &rollout);
+	return flags_mode(&rollout, booking_restaurant(&booking), &mode_reason) == MODE_DISABLED;
 }
 
 /*
@@ -1076,7 +1077,7 @@ begin_decision(Decision *decision)
 										  &booking->restaurant_id, UUID_LEN) != 0)
 		decision->slot = 0;
 	decision->mode = flags_mode(&booking->rollout,
-								booking->has_restaurant ? &booking->restaurant_id : NULL,
+								booking_restaurant(booking),
 								&mode_reason);
 	if (decision->mode == MODE_DISABLED)
 	{
@@ -1089,7 +1090,7 @@ begin_decision(Decision *decision)
 	if (settle_by_rehearsal(decision))
 		return false;
 	journal_init(&decision->journal, &decision->booking_id,
-				 booking->has_restaurant ? &booking->restaurant_id : NULL);
+				 booking_restaurant(booking));
 	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
 	return true;
 }

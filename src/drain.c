@@ -223,7 +223,7 @@ drop_claim(const Decision *decision, const ClaimedBooking *claimed)
 	StoreScope	scope;
 
 	store_enter(&scope);
-	store_queue_delete(&decision->booking, !claimed->released);
+	lookup_delete_queue(&decision->booking_id, NULL, !claimed->released);
 	store_leave(&scope);
 }
 
@@ -302,7 +302,8 @@ drop_rehearsed(Drain *drain)
 	if (drain->nrehearsed == 0)
 		return;
 	store_enter(&scope);
-	store_queue_delete_all(drain->rehearsed, drain->nrehearsed);
+	for (int i = 0; i < drain->nrehearsed; i++)
+		lookup_delete_queue(&drain->rehearsed[i].booking_id, &drain->rehearsed[i].due_at, false);
 	store_leave(&scope);
 }
 

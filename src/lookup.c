@@ -1,19 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * lookup.c
- *		Rows read by a key, without the executor.
+ *		Rows read, locked and deleted by a key, without the executor.
  *
- * A decision looks at a handful of rows that are mostly not there (the kill
- * switch, rollout rows, the breaker, the queue's row) and at many of one kind
- * (the tables of a floor, the timeline of a table).  Setting up the executor
- * for these costs more than reading them, so they are fetched through an index
- * as PostgreSQL fetches rows of its catalogs.  binding.c finds the indexes by
- * what they hold, not by name.
+ * A decision looks at a handful of single rows (the booking, the queue's row),
+ * some of which are mostly not there (the kill switch, rollout rows, the
+ * breaker), and at many of one kind (the tables of a floor, the timeline of a
+ * table).  Setting up the executor for these costs more than reading them, so
+ * they are fetched through an index as PostgreSQL fetches rows of its catalogs.
+ * binding.c finds the indexes by what they hold, not by name.
  *
  * Everything is read under AccessShareLock and with a snapshot taken for the
  * look-up: the latest one for the pipeline's own rows, so that a kill is obeyed
- * under REPEATABLE READ too, the transaction's for the app's.  The caller has
- * the owner's rights already; see store_enter().
+ * under REPEATABLE READ too, the transaction's for the app's.  A booking is
+ * locked under RowShareLock, the queue's row deleted under RowExclusiveLock,
+ * and neither waits for anybody.  The caller has the owner's rights already;
+ * see store_enter().
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +25,12 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "binding.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lookup.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -66,20 +71,23 @@ value_as_text(Datum value, Oid type)
 typedef struct KeyedScan
 {
 	Relation	relation;
+	LOCKMODE	lock;
 	Snapshot	snapshot;
 	SysScanDesc scan;
 } KeyedScan;
 
 /* The index is looked up under the table's lock, as it may have been replaced. */
 static void
-keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot snapshot)
+keyed_begin_locked(KeyedScan *scan, KeyedTable which, Datum key, bool is_null,
+				   Snapshot snapshot, LOCKMODE lock)
 {
 	const KeyedTableBinding *keyed;
 	ScanKeyData scan_key;
 
 	if (!OidIsValid(binding_get()->keyed[which].relid))
 		binding_require_whole();
-	scan->relation = table_open(binding_get()->keyed[which].relid, AccessShareLock);
+	scan->lock = lock;
+	scan->relation = table_open(binding_get()->keyed[which].relid, lock);
 	scan->snapshot = RegisterSnapshot(snapshot);
 	keyed = &binding_get()->keyed[which];
 	if (is_null)
@@ -93,11 +101,18 @@ keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot
 }
 
 static void
+keyed_begin(KeyedScan *scan, KeyedTable which, Datum key, bool is_null, Snapshot snapshot)
+{
+	keyed_begin_locked(scan, which, key, is_null, snapshot, AccessShareLock);
+}
+
+/* A lock for reading alone is given back, as the executor does not: it protects nothing we keep. */
+static void
 keyed_end(KeyedScan *scan)
 {
 	systable_endscan(scan->scan);
 	UnregisterSnapshot(scan->snapshot);
-	table_close(scan->relation, AccessShareLock);
+	table_close(scan->relation, scan->lock == AccessShareLock ? AccessShareLock : NoLock);
 }
 
 static AttrNumber
@@ -140,6 +155,146 @@ own_row(KeyedTable which, Datum key, bool is_null, const char *const *columns, i
 	}
 	keyed_end(&scan);
 	return HeapTupleIsValid(tuple);
+}
+
+/* A column of bookings; null if the app has dropped one that the triggers can do without. */
+Datum
+booking_column(HeapTuple tuple, TupleDesc desc, BookingColumn column, bool *isnull)
+{
+	AttrNumber	attnum = binding_get()->booking_columns[column];
+
+	*isnull = true;
+	return attnum == InvalidAttrNumber ? (Datum) 0 : heap_getattr(tuple, attnum, desc, isnull);
+}
+
+static Oid
+booking_column_type(TupleDesc desc, BookingColumn column)
+{
+	return TupleDescAttr(desc, binding_get()->booking_columns[column] - 1)->atttypid;
+}
+
+/* A column that may be text or an enum of the app, as text; NULL for null. */
+static char *
+booking_text(HeapTuple tuple, TupleDesc desc, BookingColumn column)
+{
+	bool		isnull;
+	Datum		value = booking_column(tuple, desc, column, &isnull);
+
+	return isnull ? NULL : value_as_text(value, booking_column_type(desc, column));
+}
+
+static bool
+booking_uuid(HeapTuple tuple, TupleDesc desc, BookingColumn column, pg_uuid_t *uuid)
+{
+	bool		isnull;
+	Datum		value = booking_column(tuple, desc, column, &isnull);
+
+	if (!isnull)
+		*uuid = *DatumGetUUIDP(value);
+	return !isnull;
+}
+
+static bool
+booking_time(HeapTuple tuple, TupleDesc desc, BookingColumn column, TimestampTz *time)
+{
+	bool		isnull;
+	Datum		value = booking_column(tuple, desc, column, &isnull);
+
+	if (!isnull)
+		*time = DatumGetTimestampTz(value);
+	return !isnull;
+}
+
+static int
+booking_int(HeapTuple tuple, TupleDesc desc, BookingColumn column, int if_null)
+{
+	bool		isnull;
+	Datum		value = booking_column(tuple, desc, column, &isnull);
+
+	return isnull ? if_null : value_as_int(value, booking_column_type(desc, column));
+}
+
+/* A row of bookings; its texts are in the caller's context. */
+void
+booking_from_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *booking)
+{
+	char	   *state = booking_text(tuple, desc, BOOKING_STATE);
+	char	   *status = booking_text(tuple, desc, BOOKING_STATUS);
+
+	memset(booking, 0, sizeof(BookingRecord));
+	booking->found = true;
+	(void) booking_uuid(tuple, desc, BOOKING_ID, &booking->id);
+	booking->has_restaurant = booking_uuid(tuple, desc, BOOKING_RESTAURANT_ID,
+										   &booking->restaurant_id);
+	booking->party_size = booking_int(tuple, desc, BOOKING_PARTY_SIZE, 0);
+	booking->has_start = booking_time(tuple, desc, BOOKING_START_AT, &booking->start_at);
+	booking->has_end = booking_time(tuple, desc, BOOKING_END_AT, &booking->end_at);
+	booking->status = status ? status : "";
+	booking->state = state ? state_from_text(state) : STATE_CREATED;
+	booking->version = booking_int(tuple, desc, BOOKING_VERSION, 1);
+	booking->strategy = booking_text(tuple, desc, BOOKING_STRATEGY);
+	booking->has_zone = booking_uuid(tuple, desc, BOOKING_ZONE_ID, &booking->zone_id);
+}
+
+/* The row of a booking; with nothing found only the id is set. */
+void
+lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+
+	memset(booking, 0, sizeof(BookingRecord));
+	booking->id = *booking_id;
+	keyed_begin(&scan, KEYED_BOOKING, UUIDPGetDatum(booking_id), false, GetTransactionSnapshot());
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
+		booking_from_tuple(tuple, RelationGetDescr(scan.relation), booking);
+	keyed_end(&scan);
+}
+
+/*
+ * Lock one version of a row that the scan has found, FOR NO KEY UPDATE SKIP
+ * LOCKED.  If it was updated meanwhile, the newest version is locked and looked
+ * at; a frozen snapshot can't have that.
+ */
+static bool
+lock_version(const KeyedScan *scan, HeapTuple tuple, int version)
+{
+	TupleTableSlot *slot = table_slot_create(scan->relation, NULL);
+	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	TM_FailureData failure;
+	TM_Result	result;
+	bool		locked = false;
+	bool		isnull;
+
+	result = table_tuple_lock(scan->relation, &tuple->t_self, scan->snapshot, slot,
+							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitSkip,
+							  flags, &failure);
+	if (result == TM_Ok)
+		locked = DatumGetInt32(slot_getattr(slot, binding_get()->booking_columns[BOOKING_VERSION],
+											&isnull)) == version && !isnull;
+	else if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	ExecDropSingleTupleTableSlot(slot);
+	return locked;
+}
+
+/* Lock a booking's row if it is free and still of this version; never waits. */
+bool
+lookup_lock_booking(const pg_uuid_t *booking_id, int version)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		locked;
+
+	keyed_begin_locked(&scan, KEYED_BOOKING, UUIDPGetDatum(booking_id), false,
+					   GetTransactionSnapshot(), RowShareLock);
+	tuple = systable_getnext(scan.scan);
+	locked = HeapTupleIsValid(tuple) && lock_version(&scan, tuple, version);
+	keyed_end(&scan);
+	return locked;
 }
 
 /* Is the booking seated anywhere? */
@@ -279,6 +434,36 @@ lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at)
 		return false;
 	*due_at = DatumGetTimestampTz(values[0]);
 	return true;
+}
+
+/*
+ * Take a booking off the queue.  A row that another transaction has claimed
+ * stays, and whoever comes to it finds nothing to do: waiting here would make
+ * the app wait for a batch.  A row that is not due at the given time any more
+ * stays too: it speaks of a change that we have not seen.  A row that
+ * we have claimed is locked by ourselves, which a delete that may not wait
+ * would take for the lock of somebody else.
+ */
+void
+lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at, bool claimed)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	TM_FailureData failure;
+
+	keyed_begin_locked(&scan, KEYED_QUEUE, UUIDPGetDatum(booking_id), false,
+					   GetLatestSnapshot(), RowExclusiveLock);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+	{
+		bool		isnull;
+		Datum		stored = keyed_column(&scan, tuple, "due_at", &isnull);
+
+		if (claimed || due_at == NULL || DatumGetTimestampTz(stored) == *due_at)
+			(void) table_tuple_delete(scan.relation, &tuple->t_self, GetCurrentCommandId(true),
+									  scan.snapshot, InvalidSnapshot, claimed, &failure, false);
+	}
+	keyed_end(&scan);
+	CommandCounterIncrement();
 }
 
 /* Columns of table_inventory that a plan rests on. */

@@ -62,9 +62,8 @@
 
 typedef enum Statement
 {
-	STMT_LOAD_BOOKING,
+	STMT_HAS_LEDGER_ROWS,
 	STMT_LOAD_PAST,
-	STMT_LOCK_BOOKING,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
 	STMT_READ_BARRED,
@@ -78,12 +77,8 @@ typedef enum Statement
 	STMT_READ_ASSIGNMENTS,
 	STMT_INSERT_REHEARSAL,
 	STMT_NOTE_LEGACY,
-	STMT_BOOKING_EXISTS,
 	STMT_QUEUE_PUT,
 	STMT_QUEUE_FOLLOW,
-	STMT_QUEUE_DELETE,
-	STMT_QUEUE_DELETE_FREE,
-	STMT_QUEUE_DELETE_ALL,
 	STMT_QUEUE_CLAIM,
 	STMT_QUEUE_CLAIM_OF_RESTAURANT,
 	STMT_BREAKER_LOCK,
@@ -146,12 +141,9 @@ typedef struct StatementText
 	"ORDER BY q.priority, q.due_at, q.booking_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED"
 
 static const StatementText statements[STATEMENT_COUNT] = {
-	[STMT_LOAD_BOOKING] = {
-		"SELECT b.restaurant_id, b.party_size::int AS party_size, b.start_at, b.end_at, "
-		"b.status::text AS status, b.assignment_state::text AS state, "
-		"b.assignment_state_version AS version, b.assignment_strategy AS strategy, "
-		"b.assigned_zone_id AS zone_id, @has_ledger_rows@ AS has_ledger_rows "
-		"FROM @bookings@ b WHERE b.id = $1",
+	[STMT_HAS_LEDGER_ROWS] = {
+		"SELECT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
+		"AND y.resource_type::text = 'table' AND NOT y.shadow) AS found",
 		1, {UUIDOID}
 	},
 	/* failures count since the last time somebody gave the booking a new start */
@@ -167,11 +159,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE h.booking_id = $1 AND h.to_state::text = 'assignment_pending' "
 		"AND h.from_state::text IN ('confirmed', 'failed', 'manual_review')) start",
 		1, {UUIDOID}
-	},
-	[STMT_LOCK_BOOKING] = {
-		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 AND b.assignment_state_version = $2 "
-		"FOR NO KEY UPDATE SKIP LOCKED",
-		2, {UUIDOID, INT4OID}
 	},
 	[STMT_WAIT_BOOKING] = {
 		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 FOR NO KEY UPDATE",
@@ -309,10 +296,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"ORDER BY h.version DESC LIMIT 1), true)",
 		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
 	},
-	[STMT_BOOKING_EXISTS] = {
-		"SELECT b.restaurant_id FROM @bookings@ b WHERE b.id = $1",
-		1, {UUIDOID}
-	},
 	[STMT_QUEUE_PUT] = {
 		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
 		"VALUES ($1, $2, $3, $4) ON CONFLICT (booking_id) "
@@ -326,22 +309,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE b.id = $1 AND b.assignment_state_version = $2 ON CONFLICT (booking_id) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
-	},
-	[STMT_QUEUE_DELETE] = {
-		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = $1",
-		1, {UUIDOID}
-	},
-	[STMT_QUEUE_DELETE_FREE] = {
-		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id = "
-		"(SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = $1 "
-		"AND ($2 IS NULL OR f.due_at = $2) FOR UPDATE SKIP LOCKED)",
-		2, {UUIDOID, TIMESTAMPTZOID}
-	},
-	[STMT_QUEUE_DELETE_ALL] = {
-		"DELETE FROM assignment_v3.queue AS q WHERE q.booking_id IN ("
-		"SELECT f.booking_id FROM assignment_v3.queue f WHERE f.booking_id = ANY ($1) "
-		"AND f.due_at = ($2)[pg_catalog.array_position($1, f.booking_id)] FOR UPDATE SKIP LOCKED)",
-		2, {UUIDARRAYOID, TIMESTAMPTZARRAYOID}
 	},
 	[STMT_QUEUE_CLAIM] = {
 		CLAIM_COLUMNS CLAIM_ORDER,
@@ -455,10 +422,6 @@ static const struct
 		"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) AND y.booking_id IS DISTINCT FROM $4 "
 		"ORDER BY y.booking_id LIMIT 1",
 	"SELECT NULL::uuid AS booking_id, NULL::timestamptz AS until"},
-	{"has_ledger_rows",
-		"EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		"AND y.resource_type::text = 'table' AND NOT y.shadow)",
-	"false"},
 	{"and_in_ledger",
 		"UNION SELECT y.booking_id FROM @allocations@ y WHERE y.resource_id = $1 "
 		"AND y.resource_type::text = 'table' AND NOT y.shadow AND y.booking_id IS NOT NULL "
@@ -846,63 +809,39 @@ load_past(BookingRecord *booking)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-static void
-booking_columns(BookingRecord *booking, MemoryContext context)
+/* Has the booking rows in the second ledger, if there is one? */
+static bool
+has_ledger_rows(const pg_uuid_t *booking_id)
 {
-	booking->has_restaurant = uuid_column(0, "restaurant_id", &booking->restaurant_id);
-	booking->party_size = int_column(0, "party_size", 0);
-	booking->has_start = time_column(0, "start_at", &booking->start_at);
-	booking->has_end = time_column(0, "end_at", &booking->end_at);
-	booking->status = text_column(0, "status", context);
-	if (booking->status == NULL)
-		booking->status = "";
-	booking->version = int_column(0, "version", 1);
-	booking->strategy = text_column(0, "strategy", context);
-	booking->has_zone = uuid_column(0, "zone_id", &booking->zone_id);
-	booking->has_assignments = bool_column(0, "has_ledger_rows");
+	Datum		values[1] = {UUIDPGetDatum(booking_id)};
+	bool		found;
+
+	if (binding_get()->relations[BOUND_ALLOCATIONS] == NULL)
+		return false;
+	if (execute_select(STMT_HAS_LEDGER_ROWS, values, NULL) != 1)
+		elog(ERROR, "the second ledger did not answer");
+	found = bool_column(0, "found");
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }
 
 /* Load a booking, with what is known of it; its texts are in the caller's context. */
 void
 store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[1] = {UUIDPGetDatum(booking_id)};
-
-	memset(booking, 0, sizeof(BookingRecord));
-	booking->id = *booking_id;
-	if (execute_select(STMT_LOAD_BOOKING, values, NULL) > 0)
-	{
-		char	   *state = text_column(0, "state", caller);
-
-		if (state == NULL || !state_parse(state, &booking->state))
-			elog(ERROR, "booking has the unknown state \"%s\"", state ? state : "null");
-		booking_columns(booking, caller);
-		booking->found = true;
-	}
-	SPI_freetuptable(SPI_tuptable);
+	lookup_booking(booking_id, booking);
 	if (booking->found)
 	{
-		booking->has_assignments |= lookup_has_assignments(booking_id);
+		booking->has_assignments = lookup_has_assignments(booking_id) ||
+			has_ledger_rows(booking_id);
 		booking->last_attempt = lookup_last_attempt(booking_id);
 	}
 	booking->queued = lookup_queue(booking_id, &booking->due_at);
-	lookup_rollout(booking->has_restaurant ? &booking->restaurant_id : NULL, &booking->rollout);
+	lookup_rollout(booking_restaurant(booking), &booking->rollout);
 	if (booking->has_restaurant)
 		lookup_breaker(&booking->restaurant_id, &booking->breaker);
 	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
 		load_past(booking);
-}
-
-/* Lock the row if it is free and still of this version; never waits. */
-bool
-store_lock_booking(const pg_uuid_t *booking_id, int version)
-{
-	Datum		values[2] = {UUIDPGetDatum(booking_id), Int32GetDatum(version)};
-	uint64		nrows = execute(STMT_LOCK_BOOKING, values, NULL, false, SPI_OK_SELECT);
-
-	SPI_freetuptable(SPI_tuptable);
-	return nrows == 1;
 }
 
 /* Lock the row, waiting for whoever holds it; false if there is none. */
@@ -937,19 +876,6 @@ store_update_booking(const pg_uuid_t *booking_id, int version, AssignmentState s
 		nulls[5] = 'n';
 	if (execute(STMT_UPDATE_BOOKING, values, nulls, false, SPI_OK_UPDATE) != 1)
 		elog(ERROR, "the locked booking was not updated");
-}
-
-/* The restaurant of a booking; false if there is no such booking any more. */
-bool
-store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id)
-{
-	Datum		values[1] = {UUIDPGetDatum(booking_id)};
-	uint64		nrows = execute(STMT_BOOKING_EXISTS, values, NULL, XactReadOnly, SPI_OK_SELECT);
-
-	if (nrows > 0)
-		(void) uuid_column(0, "restaurant_id", restaurant_id);
-	SPI_freetuptable(SPI_tuptable);
-	return nrows > 0;
 }
 
 /*
@@ -1358,45 +1284,6 @@ store_queue_follow(const BookingRecord *booking, TimestampTz due_at)
 	};
 
 	execute(STMT_QUEUE_FOLLOW, values, NULL, false, SPI_OK_INSERT);
-}
-
-/*
- * Take a booking off the queue.  A row that another transaction has claimed
- * stays, and whoever comes to it finds nothing to do: waiting here would make
- * the app wait for a batch.  A row that was written anew since the booking was
- * loaded stays too: it speaks of a change that we have not seen.
- */
-void
-store_queue_delete(const BookingRecord *booking, bool claimed)
-{
-	Datum		values[2] = {
-		UUIDPGetDatum(&booking->id),
-		TimestampTzGetDatum(booking->due_at),
-	};
-
-	if (claimed)
-		execute(STMT_QUEUE_DELETE, values, NULL, false, SPI_OK_DELETE);
-	else
-		execute(STMT_QUEUE_DELETE_FREE, values, booking->queued ? NULL : " n", false,
-				SPI_OK_DELETE);
-}
-
-/* Take bookings off the queue that nobody has claimed or queued anew since. */
-void
-store_queue_delete_all(const ClaimedBooking *rows, int nrows)
-{
-	Datum	   *ids = palloc(sizeof(Datum) * Max(nrows, 1));
-	Datum	   *times = palloc(sizeof(Datum) * Max(nrows, 1));
-	Datum		values[2];
-
-	for (int i = 0; i < nrows; i++)
-	{
-		ids[i] = UUIDPGetDatum(&rows[i].booking_id);
-		times[i] = TimestampTzGetDatum(rows[i].due_at);
-	}
-	values[0] = make_array(ids, NULL, nrows, UUIDOID);
-	values[1] = make_array(times, NULL, nrows, TIMESTAMPTZOID);
-	execute(STMT_QUEUE_DELETE_ALL, values, NULL, false, SPI_OK_DELETE);
 }
 
 /*

@@ -27,34 +27,6 @@ typedef struct StoreScope
 	int			guc_level;
 } StoreScope;
 
-/* A booking as the coordinator sees it, with all that its decision rests on. */
-typedef struct BookingRecord
-{
-	bool		found;
-	pg_uuid_t	id;
-	bool		has_restaurant;
-	pg_uuid_t	restaurant_id;
-	int			party_size;		/* 0 if null */
-	bool		has_start;
-	bool		has_end;
-	TimestampTz start_at;
-	TimestampTz end_at;
-	const char *status;			/* never NULL, empty for null */
-	AssignmentState state;
-	int			version;
-	char	   *strategy;		/* NULL if none */
-	bool		has_zone;
-	pg_uuid_t	zone_id;
-	bool		queued;
-	TimestampTz due_at;			/* where queued */
-	bool		has_assignments;
-	int			last_attempt;	/* highest attempt_no, 0 if none */
-	int			attempts;		/* failures that count, since the last requeue */
-	bool		was_confirmed;	/* ever, so the guest may have heard of it */
-	RolloutRows rollout;
-	Breaker		breaker;
-} BookingRecord;
-
 /* One table as explain() and assign() judge it. */
 typedef struct TableVerdict
 {
@@ -136,7 +108,6 @@ extern void store_enter(StoreScope *scope);
 extern void store_leave(StoreScope *scope);
 
 extern void store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
-extern bool store_lock_booking(const pg_uuid_t *booking_id, int version);
 extern bool store_wait_booking(const pg_uuid_t *booking_id);
 extern void store_update_booking(const pg_uuid_t *booking_id, int version,
 								 AssignmentState state, int new_version,
@@ -155,13 +126,10 @@ extern void store_read_assignments(const BookingRecord *booking, OwnAssignments 
 
 extern void store_insert_rehearsal(const RehearsalRow *row);
 extern void store_note_legacy(const pg_uuid_t *booking_id, const char *outcome);
-extern bool store_restaurant_of(const pg_uuid_t *booking_id, pg_uuid_t *restaurant_id);
 
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
 extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
-extern void store_queue_delete(const BookingRecord *booking, bool claimed);
-extern void store_queue_delete_all(const ClaimedBooking *rows, int nrows);
 extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
 							  ClaimedBooking *claimed);
 

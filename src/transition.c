@@ -305,7 +305,7 @@ follow_queue(const BookingRecord *booking)
 	if (belongs_in_queue(booking, flags_mode(&rollout, &booking->restaurant_id, &reason), now))
 		store_queue_follow(booking, now);
 	else if (booking->version > 1)
-		store_queue_delete(booking, false);
+		lookup_delete_queue(&booking->id, booking_due(booking), false);
 }
 
 /* The row (from_state text, to_state text, version int). */
@@ -632,64 +632,6 @@ trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
 	return trigger;
 }
 
-static Datum
-tuple_column(HeapTuple tuple, TupleDesc desc, BookingColumn column, bool *isnull)
-{
-	return heap_getattr(tuple, binding_get()->booking_columns[column], desc, isnull);
-}
-
-/* A column that may be text or an enum of the app, as text; NULL for null. */
-static char *
-tuple_text(HeapTuple tuple, TupleDesc desc, BookingColumn column)
-{
-	AttrNumber	attnum = binding_get()->booking_columns[column];
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, attnum, desc, &isnull);
-
-	return isnull ? NULL : value_as_text(value, TupleDescAttr(desc, attnum - 1)->atttypid);
-}
-
-static int
-tuple_party_size(HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-	Datum		value = tuple_column(tuple, desc, BOOKING_PARTY_SIZE, &isnull);
-	AttrNumber	attnum = binding_get()->booking_columns[BOOKING_PARTY_SIZE];
-
-	return isnull ? 0 : value_as_int(value, TupleDescAttr(desc, attnum - 1)->atttypid);
-}
-
-/* Read a row of bookings as a trigger has it. */
-static void
-read_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *booking)
-{
-	bool		isnull;
-	Datum		value;
-	char	   *state = tuple_text(tuple, desc, BOOKING_STATE);
-
-	memset(booking, 0, sizeof(BookingRecord));
-	booking->found = true;
-	value = tuple_column(tuple, desc, BOOKING_ID, &isnull);
-	if (!isnull)
-		booking->id = *DatumGetUUIDP(value);
-	value = tuple_column(tuple, desc, BOOKING_RESTAURANT_ID, &isnull);
-	if (!isnull)
-		booking->restaurant_id = *DatumGetUUIDP(value);
-	booking->party_size = tuple_party_size(tuple, desc);
-	value = tuple_column(tuple, desc, BOOKING_START_AT, &isnull);
-	booking->has_start = !isnull;
-	booking->start_at = isnull ? 0 : DatumGetTimestampTz(value);
-	value = tuple_column(tuple, desc, BOOKING_END_AT, &isnull);
-	booking->has_end = !isnull;
-	booking->end_at = isnull ? 0 : DatumGetTimestampTz(value);
-	booking->status = tuple_text(tuple, desc, BOOKING_STATUS);
-	if (booking->status == NULL)
-		booking->status = "";
-	booking->state = state ? state_from_text(state) : STATE_CREATED;
-	value = tuple_column(tuple, desc, BOOKING_VERSION, &isnull);
-	booking->version = isnull ? 1 : DatumGetInt32(value);
-}
-
 /* Party, window or restaurant: what the tables of a booking rest on. */
 static bool
 needs_differ(const BookingRecord *a, const BookingRecord *b)
@@ -779,8 +721,8 @@ find_walk(HeapTuple after, TupleDesc desc)
 
 	if (walks == NULL)
 		return NULL;
-	id = tuple_column(after, desc, BOOKING_ID, &null_id);
-	version = tuple_column(after, desc, BOOKING_VERSION, &null_version);
+	id = booking_column(after, desc, BOOKING_ID, &null_id);
+	version = booking_column(after, desc, BOOKING_VERSION, &null_version);
 	if (null_id || null_version)
 		return NULL;
 	for (const Walk *walk = walks; walk != NULL; walk = walk->outer)
@@ -882,7 +824,7 @@ is_watched_change(HeapTuple before, HeapTuple after, TupleDesc desc)
 {
 	const Binding *binding = binding_get();
 
-	for (int i = 0; i < BOOKING_COLUMN_COUNT; i++)
+	for (int i = 0; i < BOOKING_WATCHED_COUNT; i++)
 	{
 		AttrNumber	attnum = binding->booking_columns[i];
 		Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
@@ -910,14 +852,14 @@ assignment_booking_validate(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
-		read_tuple(trigger->tg_trigtuple, desc, &after);
+		booking_from_tuple(trigger->tg_trigtuple, desc, &after);
 		validate_insert(&after);
 		return PointerGetDatum(trigger->tg_trigtuple);
 	}
 	if (!is_watched_change(trigger->tg_trigtuple, trigger->tg_newtuple, desc))
 		return PointerGetDatum(trigger->tg_newtuple);
-	read_tuple(trigger->tg_trigtuple, desc, &before);
-	read_tuple(trigger->tg_newtuple, desc, &after);
+	booking_from_tuple(trigger->tg_trigtuple, desc, &before);
+	booking_from_tuple(trigger->tg_newtuple, desc, &after);
 	return PointerGetDatum(validate_update(trigger->tg_newtuple, desc, &before, &after));
 }
 
@@ -982,7 +924,7 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
-		read_tuple(trigger->tg_trigtuple, desc, &after);
+		booking_from_tuple(trigger->tg_trigtuple, desc, &after);
 		store_enter(&scope);
 		follow_queue(&after);
 		store_leave(&scope);
@@ -990,8 +932,8 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 	}
 	if (find_walk(trigger->tg_newtuple, desc) != NULL)
 		return PointerGetDatum(NULL);
-	read_tuple(trigger->tg_trigtuple, desc, &before);
-	read_tuple(trigger->tg_newtuple, desc, &after);
+	booking_from_tuple(trigger->tg_trigtuple, desc, &before);
+	booking_from_tuple(trigger->tg_newtuple, desc, &after);
 	store_enter(&scope);
 	record_update(&before, &after);
 	store_leave(&scope);
@@ -1018,16 +960,15 @@ booking_is_gone(HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
 	Datum		value = heap_getattr(tuple, history_column(desc, "booking_id"), desc, &isnull);
-	pg_uuid_t	restaurant_id;
+	BookingRecord booking;
 	StoreScope	scope;
-	bool		found;
 
 	if (isnull)
 		return false;
 	store_enter(&scope);
-	found = store_restaurant_of(DatumGetUUIDP(value), &restaurant_id);
+	lookup_booking(DatumGetUUIDP(value), &booking);
 	store_leave(&scope);
-	return !found;
+	return !booking.found;
 }
 
 /* Does the update do nothing but set booking_id to null? */
@@ -1118,14 +1059,15 @@ record_foreign_event(TupleTableSlot *slot)
 	bool		isnull;
 	Datum		value = slot_getattr(slot, history_column(slot->tts_tupleDescriptor, "booking_id"),
 									 &isnull);
+	BookingRecord booking;
 	Journal		journal;
 	StoreScope	scope;
 
 	if (isnull)
 		return;
-	journal_init(&journal, DatumGetUUIDP(value), NULL);
 	store_enter(&scope);
-	journal.has_restaurant = store_restaurant_of(&journal.booking_id, &journal.restaurant_id);
+	lookup_booking(DatumGetUUIDP(value), &booking);
+	journal_init(&journal, &booking.id, booking_restaurant(&booking));
 	record_event(&journal, slot);
 	journal_write(&journal);
 	store_leave(&scope);
