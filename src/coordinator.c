@@ -890,7 +890,8 @@ keep_queue(Decision *decision)
 		return;
 	}
 	if (!contention && (claimed || (active && decision->booking.queued)))
-		lookup_delete_queue(&decision->booking_id, booking_due(&decision->booking), claimed);
+		lookup_delete_queue(&decision->booking_id,
+							claimed ? NULL : booking_due(&decision->booking));
 }
 
 static TryResult

@@ -218,12 +218,12 @@ count_decision(Counts *counts, const Decision *decision)
 
 /* A booking that has moved to a disabled restaurant has no place in the queue. */
 static void
-drop_claim(const Decision *decision, const ClaimedBooking *claimed)
+drop_claim(const Decision *decision)
 {
 	StoreScope	scope;
 
 	store_enter(&scope);
-	lookup_delete_queue(&decision->booking_id, NULL, !claimed->released);
+	lookup_delete_queue(&decision->booking_id, NULL);
 	store_leave(&scope);
 }
 
@@ -303,7 +303,7 @@ drop_rehearsed(Drain *drain)
 		return;
 	store_enter(&scope);
 	for (int i = 0; i < drain->nrehearsed; i++)
-		lookup_delete_queue(&drain->rehearsed[i].booking_id, &drain->rehearsed[i].due_at, false);
+		lookup_delete_queue(&drain->rehearsed[i].booking_id, &drain->rehearsed[i].due_at);
 	store_leave(&scope);
 }
 
@@ -342,7 +342,7 @@ offer_next(Drain *drain, Decision *decision)
 		note_rehearsed(drain, &claimed);
 	if (decision->reason == REASON_PIPELINE_DISABLED)
 	{
-		drop_claim(decision, &claimed);
+		drop_claim(decision);
 		return OFFER_PASSED;
 	}
 	count_decision(&drain->counts, decision);

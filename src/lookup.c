@@ -437,30 +437,50 @@ lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at)
 }
 
 /*
+ * Delete a row that the scan has found, unless another transaction holds it.
+ * A delete that may not wait takes a lock of our own, from the claim or from an
+ * upsert, for somebody else's; locking the row tells them apart.
+ */
+static void
+delete_if_free(const KeyedScan *scan, HeapTuple tuple)
+{
+	CommandId	command = GetCurrentCommandId(true);
+	TupleTableSlot *slot;
+	TM_FailureData failure;
+
+	if (table_tuple_delete(scan->relation, &tuple->t_self, command, scan->snapshot,
+						   InvalidSnapshot, false, &failure, false) != TM_BeingModified)
+		return;
+	slot = table_slot_create(scan->relation, NULL);
+	if (table_tuple_lock(scan->relation, &tuple->t_self, scan->snapshot, slot, command,
+						 LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok)
+		(void) table_tuple_delete(scan->relation, &tuple->t_self, command, scan->snapshot,
+								  InvalidSnapshot, true, &failure, false);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
  * Take a booking off the queue.  A row that another transaction has claimed
  * stays, and whoever comes to it finds nothing to do: waiting here would make
- * the app wait for a batch.  A row that is not due at the given time any more
- * stays too: it speaks of a change that we have not seen.  A row that
- * we have claimed is locked by ourselves, which a delete that may not wait
- * would take for the lock of somebody else.
+ * the app wait for a batch.  A row that is not due at the given time any more,
+ * if there is one, stays too: it speaks of a change that we have not seen.
  */
 void
-lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at, bool claimed)
+lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at)
 {
 	KeyedScan	scan;
 	HeapTuple	tuple;
-	TM_FailureData failure;
 
 	keyed_begin_locked(&scan, KEYED_QUEUE, UUIDPGetDatum(booking_id), false,
 					   GetLatestSnapshot(), RowExclusiveLock);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
 	{
 		bool		isnull;
 		Datum		stored = keyed_column(&scan, tuple, "due_at", &isnull);
 
-		if (claimed || due_at == NULL || DatumGetTimestampTz(stored) == *due_at)
-			(void) table_tuple_delete(scan.relation, &tuple->t_self, GetCurrentCommandId(true),
-									  scan.snapshot, InvalidSnapshot, claimed, &failure, false);
+		if (due_at == NULL || DatumGetTimestampTz(stored) == *due_at)
+			delete_if_free(&scan, tuple);
 	}
 	keyed_end(&scan);
 	CommandCounterIncrement();

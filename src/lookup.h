@@ -103,8 +103,7 @@ extern void booking_from_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *b
 extern void lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
 extern bool lookup_lock_booking(const pg_uuid_t *booking_id, int version);
 extern bool lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at);
-extern void lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at,
-								bool claimed);
+extern void lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at);
 extern bool lookup_has_assignments(const pg_uuid_t *booking_id);
 extern bool lookup_rehearsal(const pg_uuid_t *booking_id, int version, Rehearsal *rehearsal);
 extern int	lookup_last_attempt(const pg_uuid_t *booking_id);

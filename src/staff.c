@@ -288,7 +288,7 @@ assign_tables(BookingRecord *booking, const TableSet *set, bool force, const cha
 	hop = journal_add_hop(&journal, STATE_ASSIGNED, STATE_CONFIRMED, ++version, metadata, reason);
 	journal_set_message(&journal, hop, metadata);
 	take_walk(booking, &journal, seated ? NULL : "confirmed", "manual");
-	lookup_delete_queue(&booking->id, booking_due(booking), false);
+	lookup_delete_queue(&booking->id, booking_due(booking));
 	store_check_constraints();
 }
 

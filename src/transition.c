@@ -305,7 +305,7 @@ follow_queue(const BookingRecord *booking)
 	if (belongs_in_queue(booking, flags_mode(&rollout, &booking->restaurant_id, &reason), now))
 		store_queue_follow(booking, now);
 	else if (booking->version > 1)
-		lookup_delete_queue(&booking->id, booking_due(booking), false);
+		lookup_delete_queue(&booking->id, booking_due(booking));
 }
 
 /* The row (from_state text, to_state text, version int). */
