@@ -236,7 +236,10 @@ booking_from_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *booking)
 	booking->has_zone = booking_uuid(tuple, desc, BOOKING_ZONE_ID, &booking->zone_id);
 }
 
-/* The row of a booking; with nothing found only the id is set. */
+/*
+ * The row of a booking; with nothing found only the id is set.  As a statement
+ * would, it sees what the caller's own statement has done so far.
+ */
 void
 lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 {
@@ -245,6 +248,8 @@ lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 
 	memset(booking, 0, sizeof(BookingRecord));
 	booking->id = *booking_id;
+	if (!XactReadOnly)
+		CommandCounterIncrement();
 	keyed_begin(&scan, KEYED_BOOKING, UUIDPGetDatum(booking_id), false, GetTransactionSnapshot());
 	tuple = systable_getnext(scan.scan);
 	if (HeapTupleIsValid(tuple))
