@@ -14,22 +14,31 @@
  * it is called wherever an app may have named it otherwise.  attach_plan()
  * subtracts the second from the first and returns the missing steps in order,
  * each with its statement; it writes nothing.  attach() checks that nothing
- * stands in the way, runs the plan and reports it.  So one list serves the
- * empty schema and the live one, and a second call finds nothing to do.
+ * stands in the way, runs the plan and reports it; a dry run only reports.  So
+ * one list serves the empty schema and the live one, and a second call finds
+ * nothing to do.
  *
  * adopt says what becomes of a thing that an existing table lacks:
  *		required	it can't be adopted
  *		added		it is added to the table
  *		optional	the pipeline lives without it
- * A missing table is created whole.  Row-level security and comments come with
- * what is created here; those of the app's own tables are the app's.
+ * A missing table is created whole, except where the app has others that go with
+ * it: an empty floor beside live bookings would be a wrong answer.  The second
+ * ledger, allocations, is adopted where it is there and never created.
+ * Row-level security and comments come with what is created here; those of the
+ * app's own tables are the app's.
  *
  * In the data @app@ stands for the quoted schema of the app and @state@ for
  * the state enum in it.
  *
- * Locks: CREATE TRIGGER and foreign keys take SHARE ROW EXCLUSIVE on an
- * existing table, new columns and constraints ACCESS EXCLUSIVE, indexes SHARE;
- * all until the end of the transaction.  detach() takes ACCESS EXCLUSIVE.
+ * Locks: each step says which it takes on a table that was there before, and
+ * keeps it until the transaction ends.  What reads all rows of a table has a
+ * way of being done beforehand without stopping anybody, but for the exclusion
+ * constraint; that is the long lock, and asked for where there are many rows.
+ * A step waits for its lock no longer than half of deadlock_timeout, unless the
+ * caller has set a lock_timeout: where the app and attach() wait for each other,
+ * it is attach() that yields.  attach() and detach() exclude each other by an
+ * advisory lock of our own class.
  *
  *-------------------------------------------------------------------------
  */
@@ -138,8 +147,8 @@ VALUES
 	('table_inventory', 'zone_id', 'uuid', '', 'required', 'Zone it stands in; tables merge only within one'),
 	('table_inventory', 'table_number', 'text', 'NOT NULL', 'required', 'Number that staff know it by, unique per restaurant'),
 	('table_inventory', 'capacity', 'integer', 'NOT NULL', 'required', 'Seats'),
-	('table_inventory', 'min_party_size', 'integer', 'NOT NULL DEFAULT 1', 'required', 'Smallest party it is given to'),
-	('table_inventory', 'max_party_size', 'integer', '', 'required', 'Largest party it is given to; NULL means its capacity'),
+	('table_inventory', 'min_party_size', 'integer', 'NOT NULL DEFAULT 1', 'added', 'Smallest party it is given to'),
+	('table_inventory', 'max_party_size', 'integer', '', 'added', 'Largest party it is given to; NULL means its capacity'),
 	('table_inventory', 'status', 'text', 'NOT NULL DEFAULT ''available''', 'required',
 	 'What staff see now; only out_of_service bars it from being planned'),
 	('table_inventory', 'mobility', 'text', 'NOT NULL DEFAULT ''movable''', 'required', 'Only movable tables merge'),
@@ -148,7 +157,7 @@ VALUES
 	('table_adjacencies', 'table_b', 'uuid', 'NOT NULL', 'required', 'The other table of the pair'),
 	('table_holds', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
 	('table_holds', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant of the tables held'),
-	('table_holds', 'booking_id', 'uuid', '', 'required', 'Booking the tables are held for, if it exists yet'),
+	('table_holds', 'booking_id', 'uuid', '', 'added', 'Booking the tables are held for, if it exists yet'),
 	('table_holds', 'zone_id', 'uuid', '', 'optional', 'Zone of the tables held'),
 	('table_holds', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
 	('table_holds', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
@@ -157,7 +166,7 @@ VALUES
 	('table_hold_windows', 'hold_id', 'uuid', 'NOT NULL', 'required', 'Hold it belongs to'),
 	('table_hold_windows', 'table_id', 'uuid', 'NOT NULL', 'required', 'Table held'),
 	('table_hold_windows', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant of the table'),
-	('table_hold_windows', 'booking_id', 'uuid', '', 'required', 'Booking the table is held for, if it exists yet'),
+	('table_hold_windows', 'booking_id', 'uuid', '', 'added', 'Booking the table is held for, if it exists yet'),
 	('table_hold_windows', 'start_at', 'timestamptz', 'NOT NULL', 'required', 'Start of the window'),
 	('table_hold_windows', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
 	('table_hold_windows', 'expires_at', 'timestamptz', 'NOT NULL', 'required', 'When the hold ends by itself');
@@ -179,7 +188,7 @@ VALUES
 	('bookings', 'end_at', 'timestamptz', 'NOT NULL', 'required', 'End of the window, not part of it'),
 	('bookings', 'status', 'text', 'NOT NULL DEFAULT ''pending''', 'required',
 	 'What the app and the guest see; pending and pending_allocation wait for tables'),
-	('bookings', 'assigned_zone_id', 'uuid', '', 'required', 'Zone that the party prefers or was promised'),
+	('bookings', 'assigned_zone_id', 'uuid', '', 'added', 'Zone that the party prefers or was promised'),
 	('bookings', 'customer_name', 'text', '', 'optional', 'Name of the guest'),
 	('bookings', 'customer_email', 'text', '', 'optional', 'Mail address of the guest'),
 	('bookings', 'customer_phone', 'text', '', 'optional', 'Telephone number of the guest'),
@@ -211,37 +220,37 @@ VALUES
 	('booking_assignment_state_history', 'booking_id', 'uuid', 'NOT NULL', 'required', 'Booking that took the step'),
 	('booking_assignment_state_history', 'from_state', '@state@', 'NOT NULL', 'required', 'State before'),
 	('booking_assignment_state_history', 'to_state', '@state@', 'NOT NULL', 'required', 'State after; the same where only facts changed'),
-	('booking_assignment_state_history', 'version', 'integer', 'NOT NULL', 'required', 'Version of the booking after the step'),
-	('booking_assignment_state_history', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of the step'),
-	('booking_assignment_state_history', 'reason', 'text', '', 'required', 'Why, where there is more to say than the states do'),
-	('booking_assignment_state_history', 'actor_id', 'uuid', '', 'required', 'Person behind the step, if any'),
+	('booking_assignment_state_history', 'version', 'integer', 'NOT NULL', 'added', 'Version of the booking after the step'),
+	('booking_assignment_state_history', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'added', 'What else is known of the step'),
+	('booking_assignment_state_history', 'reason', 'text', '', 'added', 'Why, where there is more to say than the states do'),
+	('booking_assignment_state_history', 'actor_id', 'uuid', '', 'added', 'Person behind the step, if any'),
 	('booking_assignment_state_history', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
 	('booking_assignment_attempts', 'booking_id', 'uuid', 'NOT NULL', 'required', 'Booking that was to be seated'),
 	('booking_assignment_attempts', 'attempt_no', 'integer', 'NOT NULL', 'required', 'Number of the attempt, from 1'),
-	('booking_assignment_attempts', 'strategy', 'text', '', 'required', 'Strategy of the planner'),
+	('booking_assignment_attempts', 'strategy', 'text', '', 'added', 'Strategy of the planner'),
 	('booking_assignment_attempts', 'result', 'text', 'NOT NULL', 'required', 'success or failure'),
-	('booking_assignment_attempts', 'reason', 'text', '', 'required', 'Why it failed'),
-	('booking_assignment_attempts', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of it'),
+	('booking_assignment_attempts', 'reason', 'text', '', 'added', 'Why it failed'),
+	('booking_assignment_attempts', 'metadata', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'added', 'What else is known of it'),
 	('booking_assignment_attempts', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
 	('observability_events', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
 	('observability_events', 'created_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'required', 'When'),
 	('observability_events', 'source', 'text', 'NOT NULL', 'required', 'Part of the system that reports'),
 	('observability_events', 'event_type', 'text', 'NOT NULL', 'required', 'What happened'),
 	('observability_events', 'severity', 'text', 'NOT NULL DEFAULT ''info''', 'required', 'How much it matters'),
-	('observability_events', 'context', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'What else is known of it'),
-	('observability_events', 'restaurant_id', 'uuid', '', 'required', 'Restaurant it concerns, which may be gone by now'),
-	('observability_events', 'booking_id', 'uuid', '', 'required', 'Booking it concerns, which may be gone by now'),
+	('observability_events', 'context', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'added', 'What else is known of it'),
+	('observability_events', 'restaurant_id', 'uuid', '', 'added', 'Restaurant it concerns, which may be gone by now'),
+	('observability_events', 'booking_id', 'uuid', '', 'added', 'Booking it concerns, which may be gone by now'),
 	('capacity_outbox', 'id', 'uuid', 'NOT NULL DEFAULT gen_random_uuid()', 'required', 'Key'),
 	('capacity_outbox', 'created_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the message was written'),
 	('capacity_outbox', 'updated_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When the row was last changed'),
 	('capacity_outbox', 'status', 'text', 'NOT NULL DEFAULT ''pending''', 'required', 'How far its delivery has come'),
 	('capacity_outbox', 'event_type', 'text', 'NOT NULL', 'required', 'What the message is about'),
-	('capacity_outbox', 'dedupe_key', 'text', '', 'required', 'Unique per event_type, so that nothing is told twice'),
+	('capacity_outbox', 'dedupe_key', 'text', '', 'added', 'Unique per event_type, so that nothing is told twice'),
 	('capacity_outbox', 'attempt_count', 'integer', 'NOT NULL DEFAULT 0', 'required', 'Deliveries tried so far'),
 	('capacity_outbox', 'next_attempt_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'required', 'When to deliver it, or to try again'),
-	('capacity_outbox', 'restaurant_id', 'uuid', '', 'required', 'Restaurant it concerns, which may be gone by now'),
-	('capacity_outbox', 'booking_id', 'uuid', '', 'required', 'Booking it concerns, which may be gone by now'),
-	('capacity_outbox', 'idempotency_key', 'text', '', 'optional', 'Key that the receiver may use against repeats'),
+	('capacity_outbox', 'restaurant_id', 'uuid', '', 'added', 'Restaurant it concerns, which may be gone by now'),
+	('capacity_outbox', 'booking_id', 'uuid', '', 'added', 'Booking it concerns, which may be gone by now'),
+	('capacity_outbox', 'idempotency_key', 'text', '', 'added', 'Key that the receiver may use against repeats'),
 	('capacity_outbox', 'payload', 'jsonb', 'NOT NULL DEFAULT ''{}''', 'required', 'The message'),
 	('booking_assignment_shadow_results', 'booking_id', 'uuid', 'NOT NULL', 'added', 'Booking rehearsed, which may be gone by now'),
 	('booking_assignment_shadow_results', 'version', 'integer', 'NOT NULL', 'added', 'Version of the booking that was rehearsed'),
@@ -266,6 +275,25 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_columns_journal() IS
 	'Internal to attach(): columns of history, attempts, events and outbox';
 
+-- attach_columns_ledger(): columns of the second ledger, which the app has or has not.
+CREATE FUNCTION assignment_v3.attach_columns_ledger()
+RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('allocations', 'id', 'uuid', 'NOT NULL', 'required', 'Key'),
+	('allocations', 'resource_type', 'text', 'NOT NULL', 'required', 'Only tables concern the pipeline'),
+	('allocations', 'resource_id', 'uuid', 'NOT NULL', 'required', 'Table taken'),
+	('allocations', 'restaurant_id', 'uuid', 'NOT NULL', 'required', 'Restaurant of the table'),
+	('allocations', 'booking_id', 'uuid', '', 'required', 'Booking that takes the table; none for maintenance'),
+	('allocations', 'window', 'tstzrange', 'NOT NULL', 'required', 'When the table is taken'),
+	('allocations', 'shadow', 'boolean', 'NOT NULL', 'required', 'Whether the row takes nothing'),
+	('allocations', 'is_maintenance', 'boolean', 'NOT NULL', 'required', 'Whether the table is out of service');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_ledger() IS
+	'Internal to attach(): columns of the second ledger';
+
 -- attach_columns_own(): columns of the pipeline's own tables.
 CREATE FUNCTION assignment_v3.attach_columns_own()
 RETURNS TABLE (relation text, name text, type text, definition text, adopt text, comment text)
@@ -277,6 +305,8 @@ VALUES
 	('binding', 'app_schema', 'text', 'NOT NULL', 'added', 'Schema of the app'),
 	('binding', 'search_path', 'text', 'NOT NULL', 'added', 'Search path under which the app''s triggers run when the pipeline writes'),
 	('binding', 'version', 'text', 'NOT NULL', 'added', 'Version of the extension that attached itself'),
+	('binding', 'recorded_since', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added',
+	 'Since when every change of a booking is recorded; verify() and the queue judge what is older by other rules'),
 	('binding', 'attached_at', 'timestamptz', 'NOT NULL DEFAULT now()', 'added', 'When'),
 	('binding', 'attached_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Role that called attach()'),
 	('queue', 'booking_id', 'uuid', 'NOT NULL', 'added', 'Booking that waits'),
@@ -349,6 +379,10 @@ FROM assignment_v3.attach_columns_bookings() WITH ORDINALITY
 UNION ALL
 SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
 FROM assignment_v3.attach_columns_journal() WITH ORDINALITY
+	AS c (relation, name, type, definition, adopt, comment, ordinal)
+UNION ALL
+SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+FROM assignment_v3.attach_columns_ledger() WITH ORDINALITY
 	AS c (relation, name, type, definition, adopt, comment, ordinal)
 UNION ALL
 SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
@@ -491,7 +525,10 @@ VALUES
 	('bookings', 'restaurant_id_start_at_idx', false, 'btree', ARRAY['restaurant_id', 'start_at'], NULL, 'added'),
 	('bookings', 'created_at_idx', false, 'btree', ARRAY['created_at'], NULL, 'added'),
 	('bookings', 'assigned_zone_id_idx', false, 'btree', ARRAY['assigned_zone_id'], 'assigned_zone_id IS NOT NULL', 'optional'),
+	('booking_table_assignments', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], NULL, 'added'),
 	('booking_table_assignments', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added'),
+	('booking_assignment_state_history', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], NULL, 'added'),
+	('booking_assignment_attempts', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], NULL, 'added'),
 	('observability_events', 'created_at_idx', false, 'brin', ARRAY['created_at'], NULL, 'added'),
 	('observability_events', 'booking_id_created_at_idx', false, 'btree', ARRAY['booking_id', 'created_at'], NULL, 'added'),
 	('capacity_outbox', 'event_type_dedupe_key_key', true, 'btree', ARRAY['event_type', 'dedupe_key'], 'dedupe_key IS NOT NULL', 'added'),
@@ -502,6 +539,7 @@ VALUES
 	('table_hold_windows', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),
 	('table_hold_windows', 'table_id_start_at_idx', false, 'btree', ARRAY['table_id', 'start_at'], NULL, 'added'),
 	('booking_assignment_shadow_results', 'restaurant_id_created_at_idx', false, 'btree', ARRAY['restaurant_id', 'created_at'], NULL, 'added'),
+	('allocations', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], NULL, 'added'),
 	('queue', 'priority_due_at_booking_id_idx', false, 'btree', ARRAY['priority', 'due_at', 'booking_id'], NULL, 'added'),
 	('queue', 'restaurant_id_priority_due_at_booking_id_idx', false, 'btree', ARRAY['restaurant_id', 'priority', 'due_at', 'booking_id'], NULL, 'added'),
 	('blocks', 'restaurant_id_end_at_idx', false, 'btree', ARRAY['restaurant_id', 'end_at'], NULL, 'added'),
@@ -534,11 +572,62 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_triggers() IS
 	'Internal to attach(): the triggers of a complete schema';
 
+-- attach_together(): tables that make sense only all together: where an app has one of a set it has them all.
+CREATE FUNCTION assignment_v3.attach_together()
+RETURNS TABLE (relations text[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	(ARRAY['restaurants', 'zones', 'table_inventory', 'bookings', 'booking_table_assignments']),
+	(ARRAY['table_holds', 'table_hold_windows']);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_together() IS
+	'Internal to attach(): sets of tables that an app has whole or not at all';
+
+-- attach_words(): what the pipeline writes into columns whose type and checks are the app's choice.  Labels says what
+-- becomes of an enum that lacks a word: added to it, or required of it; none where the column can't be an enum.
+CREATE FUNCTION assignment_v3.attach_words()
+RETURNS TABLE (relation text, name text, words text[], labels text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+WITH texts (strategies, reasons, arrivals) AS (
+	VALUES (
+		ARRAY['optimal_fit', 'adjacency', 'zone_preference', 'load_balancing', 'historical_success', 'manual'],
+		ARRAY['no_capacity', 'invalid_window', 'cutoff', 'error', 'facts_changed', 'status_reverted', 'reinstated', 'confirmed_elsewhere'],
+		ARRAY['booking.assignment_state.confirmed', 'booking.assignment_state.manual_review', 'booking.assignment_state.failed'])
+)
+SELECT w.* FROM texts CROSS JOIN LATERAL (VALUES
+	('bookings', 'status', ARRAY['pending', 'confirmed'], 'required'),
+	('bookings', 'assignment_state', assignment_v3.attach_states(), 'added'),
+	('bookings', 'assignment_strategy', texts.strategies, 'none'),
+	('booking_assignment_state_history', 'from_state', assignment_v3.attach_states(), 'added'),
+	('booking_assignment_state_history', 'to_state', assignment_v3.attach_states(), 'added'),
+	('booking_assignment_state_history', 'reason', texts.reasons, 'none'),
+	('booking_assignment_attempts', 'strategy', texts.strategies, 'none'),
+	('booking_assignment_attempts', 'result', ARRAY['success', 'failure'], 'added'),
+	('booking_assignment_attempts', 'reason', texts.reasons, 'none'),
+	('observability_events', 'source', ARRAY['assignment.state_machine', 'assignment.coordinator', 'assignment.rollout'], 'none'),
+	('observability_events', 'event_type', ARRAY['booking.assignment_state_transition', 'coordinator.rate_permit_acquired'], 'none'),
+	('observability_events', 'severity', ARRAY['info', 'warning', 'error'], 'added'),
+	('capacity_outbox', 'status', ARRAY['pending'], 'required'),
+	('capacity_outbox', 'event_type', texts.arrivals, 'none'),
+	('capacity_outbox', 'dedupe_key', ARRAY['00000000-0000-0000-0000-000000000000:2147483647'], 'none'),
+	('capacity_outbox', 'idempotency_key',
+	 ARRAY['booking.assignment_state.manual_review:00000000-0000-0000-0000-000000000000:2147483647'], 'none'),
+	('allocations', 'resource_type', ARRAY['table'], 'required')
+) AS w (relation, name, words, labels);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_words() IS
+	'Internal to attach(): what is written into columns of the app''s types';
+
 -- ---------------------------------------------------------------------
 -- What is there already
 -- ---------------------------------------------------------------------
 
--- attach_relations(): every table with its schema and, where it exists, its entry in the catalogue.
+-- attach_relations(): every table with its schema and, where it exists, its entry in the catalogue; the second ledger
+-- only where it exists.
 CREATE FUNCTION assignment_v3.attach_relations(app_schema text)
 RETURNS TABLE (ordinal bigint, relation text, own boolean, storage text, comment text, schema_name text,
 	qualified text, oid oid, kind "char", owner oid)
@@ -547,9 +636,15 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT t.ordinal, t.relation, t.own, t.storage, t.comment, n.nspname::text,
 	format('%I.%I', n.nspname, t.relation), c.oid, c.relkind, c.relowner
-FROM assignment_v3.attach_tables() WITH ORDINALITY AS t (relation, own, storage, comment, ordinal)
+FROM (
+	SELECT w.ordinal, w.relation, w.own, w.storage, w.comment
+	FROM assignment_v3.attach_tables() WITH ORDINALITY AS w (relation, own, storage, comment, ordinal)
+	UNION ALL
+	SELECT 1000, 'allocations', false, NULL, NULL
+) AS t
 JOIN pg_namespace AS n ON n.nspname = CASE WHEN t.own THEN 'assignment_v3' ELSE app_schema END
-LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.relation;
+LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.relation
+WHERE c.oid IS NOT NULL OR t.relation <> 'allocations';
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_relations(text) IS
 	'Internal to attach(): the tables as the catalogue knows them';
@@ -576,16 +671,17 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_key_columns(text) IS
 	'Internal to attach(): the columns of a key';
 
--- attach_type_fits(): whether an existing column can serve for a wanted one.  A text may be an enum, an
--- integer any of its widths; what the pipeline adds where it is missing must be the integer it would add.
-CREATE FUNCTION assignment_v3.attach_type_fits(wanted text, adopt text, existing oid)
+-- attach_type_fits(): whether an existing column can serve for a wanted one.  A text may be an enum, an integer any of
+-- its widths; only the version of a booking is the integer it would be made as.
+CREATE FUNCTION assignment_v3.attach_type_fits(wanted text, name text, existing oid)
 RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT CASE
 	WHEN wanted IN ('text', '@state@') THEN t.typcategory IN ('S', 'E')
-	WHEN wanted = 'integer' AND adopt = 'required' THEN base.oid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+	WHEN wanted = 'integer' AND name <> 'assignment_state_version'
+		THEN base.oid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
 	ELSE base.oid = wanted::regtype
 END
 FROM pg_type AS t
@@ -614,25 +710,38 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_key_exists(oid, text[]) IS
 	'Internal to attach(): whether a table has this key under any name';
 
+-- attach_plain(): an expression without casts, parentheses and blanks, so that two of them can be compared.
+CREATE FUNCTION assignment_v3.attach_plain(expression text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT regexp_replace(expression, '::("([^"]|"")*"|\w+)(\.("([^"]|"")*"|\w+))?|[()\s]', '', 'g');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plain(text) IS
+	'Internal to attach(): an expression in a form that can be compared';
+
 -- attach_index_exists(): whether an index of a table serves for a wanted one, whatever its name: its first
--- columns are the wanted ones, it is whole or has the same predicate, and it is as unique as asked.
+-- columns are the wanted ones, in any order where it is to be unique, and it is whole or has the same predicate.
 CREATE FUNCTION assignment_v3.attach_index_exists(relation oid, method text, index_columns text[],
 	must_be_unique boolean, predicate text)
 RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-WITH plain (form) AS (VALUES ('::("[^"]*"|\w+)(\.("[^"]*"|\w+))?|[()\s]'))
 SELECT EXISTS (
-	SELECT FROM plain, pg_index AS i
+	SELECT FROM pg_index AS i
 	JOIN pg_class AS c ON c.oid = i.indexrelid
 	JOIN pg_am AS am ON am.oid = c.relam
 	WHERE i.indrelid = relation AND i.indisvalid AND am.amname IN ('btree', method)
 		AND (NOT must_be_unique OR (i.indisunique AND i.indnkeyatts = cardinality(index_columns)))
-		AND (i.indpred IS NULL OR regexp_replace(pg_get_expr(i.indpred, i.indrelid), plain.form, '', 'g')
-			= regexp_replace(predicate, plain.form, '', 'g'))
-		AND index_columns = (
-			SELECT array_agg(a.attname::text ORDER BY k.n)
+		AND (i.indpred IS NULL OR assignment_v3.attach_plain(pg_get_expr(i.indpred, i.indrelid))
+			= assignment_v3.attach_plain(predicate))
+		-- the library reads the timeline of a table backwards
+		AND (index_columns <> ARRAY['table_id', 'start_at'] OR i.indoption[1] & 1 = 0)
+		AND (
+			SELECT CASE WHEN must_be_unique THEN array_agg(a.attname::text) @> index_columns
+				ELSE array_agg(a.attname::text ORDER BY k.n) = index_columns END
 			FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
 			LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 			WHERE k.n <= LEAST(i.indnkeyatts, cardinality(index_columns))));
@@ -702,13 +811,15 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_trigger_state(oid, text, text, text, text, boolean, text) IS
 	'Internal to attach(): how a trigger compares with the wanted one';
 
--- attach_missing_columns(): columns that an existing table lacks.
+-- attach_missing_columns(): columns that an existing table lacks.  Rows that are there have no value for a column that is
+-- added, unless it has a default.
 CREATE FUNCTION assignment_v3.attach_missing_columns(app_schema text)
 RETURNS TABLE (relation text, ordinal bigint, name text, type text, definition text, adopt text, comment text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT c.relation, c.ordinal, c.name, c.type, c.definition, c.adopt, c.comment
+SELECT c.relation, c.ordinal, c.name, c.type,
+	CASE WHEN c.definition = 'NOT NULL' THEN '' ELSE c.definition END, c.adopt, c.comment
 FROM assignment_v3.attach_columns() AS c
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
 WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
@@ -718,6 +829,94 @@ WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_missing_columns(text) IS
 	'Internal to attach(): columns that existing tables lack';
+
+-- attach_defaults(): the columns of the pipeline in an existing bookings, and the default that each has and should
+-- have: a new booking starts at the beginning.
+CREATE FUNCTION assignment_v3.attach_defaults(app_schema text)
+RETURNS TABLE (qualified text, ordinal bigint, name text, wanted text, existing text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT r.qualified, c.ordinal, c.name, substring(c.definition FROM 'DEFAULT (.*)$'),
+	assignment_v3.attach_plain(pg_get_expr(d.adbin, d.adrelid))
+FROM assignment_v3.attach_columns() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped
+LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE c.relation = 'bookings' AND c.name IN ('assignment_state', 'assignment_state_version');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_defaults(text) IS
+	'Internal to attach(): defaults of the pipeline''s columns of bookings';
+
+-- attach_missing_labels(): words that enums of the app's columns lack.  The state enum counts even if no column uses it
+-- yet.
+CREATE FUNCTION assignment_v3.attach_missing_labels(app_schema text)
+RETURNS TABLE (type oid, ordinal bigint, label text, labels text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT u.oid, min(l.n), l.label, max(u.labels)
+FROM (
+	SELECT COALESCE(NULLIF(t.typbasetype, 0), t.oid) AS oid, w.words, w.labels
+	FROM assignment_v3.attach_words() AS w
+	JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = w.relation
+	JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = w.name AND NOT a.attisdropped
+	JOIN pg_type AS t ON t.oid = a.atttypid
+	WHERE w.labels <> 'none'
+	UNION ALL
+	SELECT t.oid, assignment_v3.attach_states(), 'added'
+	FROM pg_type AS t
+	JOIN pg_namespace AS n ON n.oid = t.typnamespace
+	WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state'
+) AS u
+JOIN pg_type AS t ON t.oid = u.oid AND t.typtype = 'e'
+CROSS JOIN unnest(u.words) WITH ORDINALITY AS l (label, n)
+WHERE NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = u.oid AND e.enumlabel = l.label)
+GROUP BY u.oid, l.label;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_missing_labels(text) IS
+	'Internal to attach(): words that enums lack';
+
+-- attach_window_check(): what an existing ledger must promise, lest the exclusion constraint be passed by: a table, and a
+-- window that is neither open nor empty.
+CREATE FUNCTION assignment_v3.attach_window_check()
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT '(table_id IS NOT NULL AND (start_at < end_at) IS TRUE)';
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_window_check() IS
+	'Internal to attach(): the condition on rows of booking_table_assignments';
+
+-- attach_missing_checks(): whether an existing ledger promises that, by our constraint or by columns and constraints of
+-- its own; one that is there and not yet valid is only to be validated.
+CREATE FUNCTION assignment_v3.attach_missing_checks(app_schema text)
+RETURNS TABLE (relation text, name text, definition text, present boolean)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT r.relation, COALESCE(ours.conname::text, r.relation || '_taken_check'), assignment_v3.attach_window_check(), ours.conname IS NOT NULL
+FROM assignment_v3.attach_relations(app_schema) AS r
+LEFT JOIN LATERAL (
+	SELECT con.conname, con.convalidated
+	FROM pg_constraint AS con
+	WHERE con.conrelid = r.oid AND con.contype = 'c'
+		AND assignment_v3.attach_plain(pg_get_expr(con.conbin, con.conrelid)) = assignment_v3.attach_plain(assignment_v3.attach_window_check())
+	ORDER BY con.convalidated DESC
+	LIMIT 1
+) AS ours ON true
+WHERE r.relation = 'booking_table_assignments' AND r.oid IS NOT NULL AND ours.convalidated IS NOT TRUE
+	AND NOT (
+		(SELECT count(*) = 3 FROM pg_attribute AS a
+		 WHERE a.attrelid = r.oid AND a.attname IN ('table_id', 'start_at', 'end_at') AND a.attnotnull)
+		AND EXISTS (
+			SELECT FROM pg_constraint AS con
+			WHERE con.conrelid = r.oid AND con.contype = 'c' AND con.convalidated
+				AND assignment_v3.attach_plain(pg_get_expr(con.conbin, con.conrelid)) IN ('start_at<end_at', 'end_at>start_at')));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_missing_checks(text) IS
+	'Internal to attach(): checks that existing tables lack';
 
 -- attach_missing_constraints(): keys and exclusion constraints that an existing table lacks.  A primary key is
 -- asked for as a unique constraint: the table may have another one.
@@ -739,7 +938,7 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_missing_constraints(text) IS
 	'Internal to attach(): constraints that existing tables lack';
 
--- attach_missing_indexes(): indexes to create.  A table that is created now has those of its keys already.
+-- attach_missing_indexes(): indexes to create.  A table has, or gets, those of its keys.
 CREATE FUNCTION assignment_v3.attach_missing_indexes(app_schema text)
 RETURNS TABLE (relation text, ordinal bigint, name text, is_unique boolean, method text, columns text[], predicate text)
 LANGUAGE sql STABLE
@@ -756,6 +955,10 @@ WHERE CASE
 			AND (assignment_v3.attach_key_columns(c.definition))[:cardinality(i.columns)] = i.columns)
 	ELSE i.adopt = 'added'
 		AND NOT assignment_v3.attach_index_exists(r.oid, i.method, i.columns, i.is_unique, i.predicate)
+		AND NOT EXISTS (
+			SELECT FROM assignment_v3.attach_missing_constraints(app_schema) AS m
+			WHERE m.relation = i.relation AND m.adopt = 'added'
+				AND (assignment_v3.attach_key_columns(m.definition))[:cardinality(i.columns)] = i.columns)
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_missing_indexes(text) IS
@@ -785,64 +988,72 @@ COMMENT ON FUNCTION assignment_v3.attach_search_path() IS
 -- ---------------------------------------------------------------------
 -- What is missing, step by step
 --
--- Each part of the plan returns (place, kind, action, object, statement); the places order the whole: types,
--- then table by table whatever belongs to it, then triggers, then the binding.
+-- Each part of the plan returns (place, kind, action, object, statement, lock, beforehand); the places order the whole:
+-- types, then table by table whatever belongs to it, then triggers, then the binding.  lock is what the step takes on
+-- tables that were there before, NULL if nobody can feel it; beforehand is a statement that does the same without
+-- stopping writers, run on its own outside of a transaction.
 -- ---------------------------------------------------------------------
 
--- attach_plan_types(): the state enum, if a column is to be made of it, and labels that it lacks.
+-- attach_plan_types(): the state enum, if a column is to be made of it, and labels that enums lack.
 CREATE FUNCTION assignment_v3.attach_plan_types(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 WITH state_type AS (
-	SELECT format('%I.booking_assignment_state', app_schema) AS name,
-		(SELECT t.oid FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
-		 WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state') AS oid
-), wanted AS (
-	SELECT FROM assignment_v3.attach_columns() AS c
-	JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
-	WHERE c.type = '@state@' AND (r.oid IS NULL OR (r.relation, c.name) IN (
-		SELECT m.relation, m.name FROM assignment_v3.attach_missing_columns(app_schema) AS m))
-), used (oid) AS (
-	SELECT oid FROM state_type WHERE oid IS NOT NULL
-	UNION
-	SELECT a.atttypid FROM assignment_v3.attach_columns() AS c
-	JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
-	JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name
-	WHERE c.type = '@state@'
+	SELECT format('%I.booking_assignment_state', app_schema) AS name
+	WHERE NOT EXISTS (
+		SELECT FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
+		WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state')
+	AND EXISTS (
+		SELECT FROM assignment_v3.attach_columns() AS c
+		JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
+		WHERE c.type = '@state@' AND (r.oid IS NULL OR (r.relation, c.name) IN (
+			SELECT m.relation, m.name FROM assignment_v3.attach_missing_columns(app_schema) AS m)))
 )
 SELECT ARRAY[1, 0]::bigint[], 'type', 'created', 'type ' || s.name,
 	format('CREATE TYPE %s AS ENUM (%s);', s.name, (
 		SELECT string_agg(E'\n    ' || quote_literal(l.label), ',' ORDER BY l.n)
-		FROM unnest(assignment_v3.attach_states()) WITH ORDINALITY AS l (label, n)) || E'\n')
+		FROM unnest(assignment_v3.attach_states()) WITH ORDINALITY AS l (label, n)) || E'\n'), NULL, NULL
 FROM state_type AS s
-WHERE s.oid IS NULL AND EXISTS (SELECT FROM wanted)
 UNION ALL
 SELECT ARRAY[1, 1]::bigint[], 'comment', 'commented', 'type ' || s.name,
-	format('COMMENT ON TYPE %s IS %L;', s.name, 'State of a booking on its way to tables')
+	format('COMMENT ON TYPE %s IS %L;', s.name, 'State of a booking on its way to tables'), NULL, NULL
 FROM state_type AS s
-WHERE s.oid IS NULL AND EXISTS (SELECT FROM wanted)
 UNION ALL
-SELECT ARRAY[1, 1 + l.n]::bigint[], 'type', 'added', format('label %s of type %s', l.label, used.oid::regtype),
-	format('ALTER TYPE %s ADD VALUE %L;', used.oid::regtype, l.label)
-FROM used
-JOIN pg_type AS t ON t.oid = used.oid AND t.typtype = 'e'
-CROSS JOIN unnest(assignment_v3.attach_states()) WITH ORDINALITY AS l (label, n)
-WHERE NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = used.oid AND e.enumlabel = l.label);
+SELECT ARRAY[1, 1 + m.ordinal]::bigint[], 'type', 'added', format('label %s of type %s', m.label, m.type::regtype),
+	format('ALTER TYPE %s ADD VALUE %L;', m.type::regtype, m.label), NULL, NULL
+FROM assignment_v3.attach_missing_labels(app_schema) AS m
+WHERE m.labels = 'added';
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_types(text) IS
-	'Internal to attach(): steps for the state enum';
+	'Internal to attach(): steps for enums';
+
+-- attach_lock_of_references(): the lock that foreign keys of a new table take on tables that were there before.
+CREATE FUNCTION assignment_v3.attach_lock_of_references(app_schema text, relation text)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT 'SHARE ROW EXCLUSIVE on ' || string_agg(DISTINCT r.qualified, ', ' ORDER BY r.qualified)
+FROM assignment_v3.attach_constraints() AS c
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = substring(c.definition FROM 'REFERENCES @app@\.(\w+)')
+WHERE c.relation = attach_lock_of_references.relation AND r.oid IS NOT NULL;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_lock_of_references(text, text) IS
+	'Internal to attach(): the lock behind new foreign keys';
 
 -- attach_plan_tables(): missing tables, each whole with its columns and constraints, and its row-level security.
 CREATE FUNCTION assignment_v3.attach_plan_tables(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT ARRAY[2, r.ordinal, 0, 0], 'table', 'created', 'table ' || r.qualified,
-	assignment_v3.attach_expand(format(E'CREATE TABLE %s (\n    %s\n)%s;', r.qualified,
-		concat_ws(E',\n    ', parts.columns, parts.constraints), E'\nWITH (' || r.storage || ')'), app_schema)
+	format(E'CREATE TABLE %s (\n    %s\n)%s;', r.qualified,
+		assignment_v3.attach_expand(concat_ws(E',\n    ', parts.columns, parts.constraints), app_schema),
+		E'\nWITH (' || r.storage || ')'),
+	assignment_v3.attach_lock_of_references(app_schema, r.relation), NULL
 FROM assignment_v3.attach_relations(app_schema) AS r
 CROSS JOIN LATERAL (
 	SELECT
@@ -854,7 +1065,8 @@ CROSS JOIN LATERAL (
 WHERE r.oid IS NULL
 UNION ALL
 SELECT ARRAY[2, r.ordinal, 4, 0], 'row security', 'enabled', 'row security on table ' || r.qualified,
-	format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', r.qualified)
+	format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', r.qualified),
+	CASE WHEN r.oid IS NOT NULL THEN 'ACCESS EXCLUSIVE on ' || r.qualified END, NULL
 FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.oid IS NULL
 	OR r.own AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = r.oid AND c.relrowsecurity);
@@ -862,48 +1074,98 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_tables(text) IS
 	'Internal to attach(): steps for tables and their row-level security';
 
--- attach_plan_additions(): columns, constraints and indexes that tables lack.
-CREATE FUNCTION assignment_v3.attach_plan_additions(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+-- attach_plan_columns(): columns and defaults that tables lack.
+CREATE FUNCTION assignment_v3.attach_plan_columns(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT ARRAY[2, r.ordinal, 1, m.ordinal], 'column', 'added', format('column %s.%I', r.qualified, m.name),
-	assignment_v3.attach_expand(format('ALTER TABLE %s ADD COLUMN %s;', r.qualified,
-		concat_ws(' ', quote_ident(m.name), m.type, NULLIF(m.definition, ''))), app_schema)
+	format('ALTER TABLE %s ADD COLUMN %s;', r.qualified,
+		assignment_v3.attach_expand(concat_ws(' ', quote_ident(m.name), m.type, NULLIF(m.definition, '')), app_schema)),
+	'ACCESS EXCLUSIVE on ' || r.qualified, NULL
 FROM assignment_v3.attach_missing_columns(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 WHERE m.adopt = 'added'
 UNION ALL
+SELECT ARRAY[2, r.ordinal, 1, d.ordinal], 'default', 'added', format('default of column %s.%I', d.qualified, d.name),
+	format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;', d.qualified, d.name, d.wanted),
+	'ACCESS EXCLUSIVE on ' || d.qualified, NULL
+FROM assignment_v3.attach_defaults(app_schema) AS d
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.qualified = d.qualified
+WHERE d.existing IS NULL;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_columns(text) IS
+	'Internal to attach(): steps for columns and defaults';
+
+-- attach_plan_constraints(): keys, exclusion constraints and checks that tables lack.  A check is added without a look at
+-- the rows and validated by a step of its own, which leaves writers alone.
+CREATE FUNCTION assignment_v3.attach_plan_constraints(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
 SELECT ARRAY[2, r.ordinal, 2, m.ordinal], 'constraint', 'added', format('constraint %I on table %s', m.name, r.qualified),
-	format('ALTER TABLE %s ADD CONSTRAINT %I %s;', r.qualified, m.name, m.definition)
+	format('ALTER TABLE %s ADD CONSTRAINT %I %s;', r.qualified, m.name, m.definition),
+	format('ACCESS EXCLUSIVE on %s while its index is built', r.qualified),
+	CASE WHEN m.definition ~ '^UNIQUE \(' THEN format('CREATE UNIQUE INDEX CONCURRENTLY %I ON %s %s;', m.name, r.qualified,
+		substring(m.definition FROM '^UNIQUE (.*)$')) END
 FROM assignment_v3.attach_missing_constraints(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 WHERE m.adopt = 'added'
 UNION ALL
-SELECT ARRAY[2, r.ordinal, 3, m.ordinal], 'index', 'created', format('index %I.%I', r.schema_name, m.name),
-	format('CREATE %sINDEX %I ON %s USING %s (%s)%s;', CASE WHEN m.is_unique THEN 'UNIQUE ' ELSE '' END, m.name, r.qualified,
-		m.method, (SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n) FROM unnest(m.columns) WITH ORDINALITY AS c (name, n)),
-		' WHERE ' || m.predicate)
-FROM assignment_v3.attach_missing_indexes(app_schema) AS m
+SELECT ARRAY[2, r.ordinal, 2, 1000], 'constraint', 'added', format('constraint %I on table %s', m.name, r.qualified),
+	format('ALTER TABLE %s ADD CONSTRAINT %I CHECK %s NOT VALID;', r.qualified, m.name, m.definition),
+	'ACCESS EXCLUSIVE on ' || r.qualified, NULL
+FROM assignment_v3.attach_missing_checks(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE NOT m.present
+UNION ALL
+SELECT ARRAY[2, r.ordinal, 2, 1001], 'constraint', 'validated', format('constraint %I on table %s', m.name, r.qualified),
+	format('ALTER TABLE %s VALIDATE CONSTRAINT %I;', r.qualified, m.name),
+	format('SHARE UPDATE EXCLUSIVE on %s while it is read', r.qualified), NULL
+FROM assignment_v3.attach_missing_checks(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_plan_additions(text) IS
-	'Internal to attach(): steps for columns, constraints and indexes';
+COMMENT ON FUNCTION assignment_v3.attach_plan_constraints(text) IS
+	'Internal to attach(): steps for constraints';
+
+-- attach_plan_indexes(): indexes that tables lack.
+CREATE FUNCTION assignment_v3.attach_plan_indexes(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[2, r.ordinal, 3, m.ordinal], 'index', 'created', format('index %I.%I', r.schema_name, m.name),
+	format('CREATE %s %s;', part.kind, part.rest),
+	CASE WHEN r.oid IS NOT NULL THEN format('SHARE on %s while the index is built', r.qualified) END,
+	CASE WHEN r.oid IS NOT NULL THEN format('CREATE %s CONCURRENTLY %s;', part.kind, part.rest) END
+FROM assignment_v3.attach_missing_indexes(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+CROSS JOIN LATERAL (
+	SELECT CASE WHEN m.is_unique THEN 'UNIQUE INDEX' ELSE 'INDEX' END AS kind,
+		format('%I ON %s USING %s (%s)%s', m.name, r.qualified, m.method,
+			(SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n) FROM unnest(m.columns) WITH ORDINALITY AS c (name, n)),
+			' WHERE ' || m.predicate) AS rest
+) AS part;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_indexes(text) IS
+	'Internal to attach(): steps for indexes';
 
 -- attach_plan_comments(): comments on the tables and columns that are created now.
 CREATE FUNCTION assignment_v3.attach_plan_comments(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT ARRAY[2, r.ordinal, 5, 0], 'comment', 'commented', 'table ' || r.qualified,
-	format('COMMENT ON TABLE %s IS %L;', r.qualified, r.comment)
+	format('COMMENT ON TABLE %s IS %L;', r.qualified, r.comment), NULL, NULL
 FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.oid IS NULL
 UNION ALL
 SELECT ARRAY[2, r.ordinal, 5, c.ordinal], 'comment', 'commented', format('column %s.%I', r.qualified, c.name),
-	format('COMMENT ON COLUMN %s.%I IS %L;', r.qualified, c.name, c.comment)
+	format('COMMENT ON COLUMN %s.%I IS %L;', r.qualified, c.name, c.comment),
+	CASE WHEN r.oid IS NOT NULL THEN 'SHARE UPDATE EXCLUSIVE on ' || r.qualified END, NULL
 FROM assignment_v3.attach_columns() AS c
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
 WHERE r.oid IS NULL OR (c.relation, c.name) IN (
@@ -914,7 +1176,7 @@ COMMENT ON FUNCTION assignment_v3.attach_plan_comments(text) IS
 
 -- attach_plan_triggers(): triggers that are missing, differ from what this version wants, or were disabled.
 CREATE FUNCTION assignment_v3.attach_plan_triggers(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
@@ -930,7 +1192,8 @@ SELECT ARRAY[3, t.ordinal], 'trigger',
 			'FOR EACH ' || t.level,
 			CASE WHEN t.watches THEN 'WHEN (' || w.condition || ')' END,
 			format('EXECUTE FUNCTION assignment_v3.%I();', t.function))
-	END
+	END,
+	CASE WHEN r.oid IS NOT NULL THEN 'SHARE ROW EXCLUSIVE on ' || r.qualified END, NULL
 FROM assignment_v3.attach_triggers() WITH ORDINALITY
 	AS t (relation, name, timing, events, level, watches, function, ordinal)
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = t.relation
@@ -944,15 +1207,30 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_triggers(text) IS
 	'Internal to attach(): steps for triggers';
 
--- attach_plan_binding(): the row that says where the pipeline is attached, or what has changed in it.
+-- attach_was_recorded(): whether all changes of bookings have met our triggers until now.
+CREATE FUNCTION assignment_v3.attach_was_recorded(app_schema text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT NOT EXISTS (
+	SELECT FROM assignment_v3.attach_plan_triggers(app_schema) AS p
+	WHERE p.action IN ('created', 'enabled') AND p.object NOT LIKE '% on table assignment\_v3.%');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_was_recorded(text) IS
+	'Internal to attach(): whether the triggers on the app''s tables are all in place';
+
+-- attach_plan_binding(): the row that says where the pipeline is attached, or what has changed in it.  It comes last, and
+-- notes since when every change is recorded.
 CREATE FUNCTION assignment_v3.attach_plan_binding(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted_path text := assignment_v3.attach_search_path();
 	wanted_version text := (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'assignment_v3');
+	was_recorded boolean := assignment_v3.attach_was_recorded(app_schema);
 	bound record;
 BEGIN
 	place := ARRAY[4];
@@ -962,9 +1240,12 @@ BEGIN
 	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
 		SELECT b.app_schema, b.search_path, b.version INTO bound FROM assignment_v3.binding AS b;
 		IF found THEN
-			IF (bound.app_schema, bound.search_path, bound.version) IS DISTINCT FROM (app_schema, wanted_path, wanted_version) THEN
+			IF NOT was_recorded
+				OR (bound.app_schema, bound.search_path, bound.version) IS DISTINCT FROM (app_schema, wanted_path, wanted_version)
+			THEN
 				statement := format('UPDATE assignment_v3.binding SET app_schema = %L, search_path = %L, version = %L, '
-					'attached_at = DEFAULT, attached_by = DEFAULT;', app_schema, wanted_path, wanted_version);
+					'%sattached_at = DEFAULT, attached_by = DEFAULT;', app_schema, wanted_path, wanted_version,
+					CASE WHEN was_recorded THEN '' ELSE 'recorded_since = DEFAULT, ' END);
 				RETURN NEXT;
 			END IF;
 			RETURN;
@@ -981,16 +1262,18 @@ COMMENT ON FUNCTION assignment_v3.attach_plan_binding(text) IS
 -- attach_plan(): all that is missing, in the order in which it can be made.  It is complete before the first step is
 -- taken, and taking no step at all makes it a rehearsal.
 CREATE FUNCTION assignment_v3.attach_plan(app_schema text)
-RETURNS TABLE (place bigint[], kind text, action text, object text, statement text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 BEGIN
 	RETURN QUERY
-		SELECT p.place, p.kind, p.action, p.object, p.statement FROM (
+		SELECT p.* FROM (
 			SELECT * FROM assignment_v3.attach_plan_types(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_tables(app_schema)
-			UNION ALL SELECT * FROM assignment_v3.attach_plan_additions(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_columns(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_constraints(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_indexes(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_comments(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_triggers(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_binding(app_schema)
@@ -1005,31 +1288,47 @@ COMMENT ON FUNCTION assignment_v3.attach_plan(text) IS
 -- What stands in the way
 -- ---------------------------------------------------------------------
 
--- attach_claims(): the names that indexes and keys made by the plan are going to take.
+-- attach_long_lock_rows(): up to how many rows an exclusion constraint is built without asking.
+CREATE FUNCTION assignment_v3.attach_long_lock_rows()
+RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT 100000::bigint;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_long_lock_rows() IS
+	'Internal to attach(): rows up to which no lock counts as long';
+
+-- attach_claims(): the names that indexes, keys and checks made by the plan are going to take.
 CREATE FUNCTION assignment_v3.attach_claims(app_schema text)
-RETURNS TABLE (schema_name text, qualified text, name text, purpose text)
+RETURNS TABLE (schema_name text, qualified text, relation oid, name text, purpose text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT r.schema_name, r.qualified, c.name, c.definition
+SELECT r.schema_name, r.qualified, r.oid, c.name, c.definition
 FROM assignment_v3.attach_relations(app_schema) AS r
 JOIN assignment_v3.attach_constraints() AS c ON c.relation = r.relation
 WHERE r.oid IS NULL AND c.definition ~ '^(PRIMARY KEY|UNIQUE|EXCLUDE)'
 UNION ALL
-SELECT r.schema_name, r.qualified, m.name, m.definition
+SELECT r.schema_name, r.qualified, r.oid, m.name, m.definition
 FROM assignment_v3.attach_relations(app_schema) AS r
 JOIN assignment_v3.attach_missing_constraints(app_schema) AS m ON m.relation = r.relation
 WHERE m.adopt = 'added'
 UNION ALL
-SELECT r.schema_name, r.qualified, m.name, format('an index on (%s)', array_to_string(m.columns, ', '))
+SELECT r.schema_name, r.qualified, r.oid, m.name, 'a check'
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN assignment_v3.attach_missing_checks(app_schema) AS m ON m.relation = r.relation
+WHERE NOT m.present
+UNION ALL
+SELECT r.schema_name, r.qualified, r.oid, m.name, format('an index on (%s)', array_to_string(m.columns, ', '))
 FROM assignment_v3.attach_relations(app_schema) AS r
 JOIN assignment_v3.attach_missing_indexes(app_schema) AS m ON m.relation = r.relation;
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_claims(text) IS
 	'Internal to attach(): names that are going to be taken';
 
--- attach_problems(): one line for each thing that is there but can't be adopted.
-CREATE FUNCTION assignment_v3.attach_problems(app_schema text)
+-- attach_problems_relations(): tables that are something else, or are missing beside others that are there.
+CREATE FUNCTION assignment_v3.attach_problems_relations(app_schema text)
 RETURNS TABLE (problem text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1039,9 +1338,41 @@ SELECT format('Relation %s is a %s, not a table.', r.qualified, CASE r.kind
 	WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'p' THEN 'partitioned table' ELSE 'composite type' END)
 FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.oid IS NOT NULL AND r.kind <> 'r'
-	-- a row trigger is given a partition, whose columns may stand in another order
-	AND NOT (r.kind = 'p' AND r.relation NOT IN ('bookings', 'booking_assignment_state_history'))
+	-- a row trigger is given a partition, whose columns may stand in another order; a key is looked up in one index
+	AND NOT (r.kind = 'p' AND NOT r.own AND r.relation NOT IN ('bookings', 'booking_table_assignments',
+		'booking_assignment_state_history', 'booking_assignment_attempts', 'table_inventory'))
 UNION ALL
+SELECT format('Table %s has tables that inherit from it.', r.qualified)
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.kind = 'r' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = r.oid)
+UNION ALL
+SELECT format('Table %s is missing beside %s.', missing.qualified, present.names)
+FROM assignment_v3.attach_together() AS t
+JOIN assignment_v3.attach_relations(app_schema) AS missing ON missing.relation = ANY (t.relations) AND missing.oid IS NULL
+CROSS JOIN LATERAL (
+	SELECT string_agg(r.qualified, ', ' ORDER BY r.ordinal) AS names
+	FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.relation = ANY (t.relations) AND r.oid IS NOT NULL
+) AS present
+WHERE present.names IS NOT NULL
+UNION ALL
+SELECT format('The name %I.%I, wanted for %s on %s, is taken.', c.schema_name, c.name, c.purpose, c.qualified)
+FROM assignment_v3.attach_claims(app_schema) AS c
+WHERE c.purpose <> 'a check' AND EXISTS (
+		SELECT FROM pg_class AS x JOIN pg_namespace AS n ON n.oid = x.relnamespace
+		WHERE n.nspname = c.schema_name AND x.relname = c.name)
+	OR EXISTS (SELECT FROM pg_constraint AS x WHERE x.conrelid = c.relation AND x.conname = c.name);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_problems_relations(text) IS
+	'Internal to attach(): tables and names that stand in the way';
+
+-- attach_problems_columns(): columns that are missing or can't hold what they should, keys that are missing, enums that
+-- lack a word that can't be added.
+CREATE FUNCTION assignment_v3.attach_problems_columns(app_schema text)
+RETURNS TABLE (problem text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
 SELECT format('Column %s.%I is missing.', r.qualified, m.name)
 FROM assignment_v3.attach_missing_columns(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
@@ -1052,27 +1383,224 @@ SELECT format('Column %s.%I has type %s, which can''t serve as %s.', r.qualified
 FROM assignment_v3.attach_columns() AS c
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped
+JOIN pg_type AS t ON t.oid = a.atttypid
+LEFT JOIN assignment_v3.attach_words() AS w ON w.relation = c.relation AND w.name = c.name
 WHERE c.adopt <> 'optional' AND r.kind IN ('r', 'p')
-	AND NOT assignment_v3.attach_type_fits(c.type, c.adopt, a.atttypid)
+	AND (NOT assignment_v3.attach_type_fits(c.type, c.name, a.atttypid) OR w.labels = 'none' AND t.typcategory = 'E')
+UNION ALL
+SELECT format('Column %s.%I has type %s, too short for %s.', r.qualified, w.name, format_type(a.atttypid, a.atttypmod), longest.word)
+FROM assignment_v3.attach_words() AS w
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = w.relation
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = w.name AND NOT a.attisdropped
+CROSS JOIN LATERAL (SELECT x.word FROM unnest(w.words) AS x (word) ORDER BY length(x.word) DESC LIMIT 1) AS longest
+WHERE a.atttypid IN ('character varying'::regtype, 'character'::regtype) AND a.atttypmod > 4
+	AND length(longest.word) > a.atttypmod - 4
+UNION ALL
+SELECT format('Column %s.%I has the default %s, a new booking needs %s.', d.qualified, d.name, d.existing, d.wanted)
+FROM assignment_v3.attach_defaults(app_schema) AS d
+WHERE d.existing <> d.wanted
+UNION ALL
+SELECT format('Column %s.%I allows null, and a row with a null takes no table.', r.qualified, a.attname)
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname IN ('resource_id', 'window', 'shadow') AND NOT a.attnotnull
+WHERE r.relation = 'allocations' AND r.kind IN ('r', 'p')
+UNION ALL
+-- a trigger of the app may fill it
+SELECT format('Column %s.%I allows no null and has no default, and the pipeline has nothing to write there.', r.qualified, a.attname)
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+	AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+WHERE r.relation IN ('booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
+		'observability_events', 'capacity_outbox', 'allocations')
+	AND r.kind IN ('r', 'p')
+	AND NOT EXISTS (
+		SELECT FROM assignment_v3.attach_columns() AS c
+		WHERE c.relation = r.relation AND c.name = a.attname AND c.name <> 'id')
+	AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgtype & 7 = 7)
 UNION ALL
 SELECT format('Table %s has no unique key on (%s).', r.qualified, array_to_string(assignment_v3.attach_key_columns(m.definition), ', '))
 FROM assignment_v3.attach_missing_constraints(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 WHERE m.adopt = 'required' AND r.kind IN ('r', 'p')
 UNION ALL
+SELECT format('Type %s has no label %s.', m.type::regtype, m.label)
+FROM assignment_v3.attach_missing_labels(app_schema) AS m
+WHERE m.labels = 'required'
+UNION ALL
 SELECT format('Type %I.%I is not an enum with the label created.', n.nspname, t.typname)
 FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
 WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state'
-	AND NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = t.oid AND e.enumlabel = 'created')
-UNION ALL
-SELECT format('The name %I.%I, wanted for %s on %s, is taken.', c.schema_name, c.name, c.purpose, c.qualified)
-FROM assignment_v3.attach_claims(app_schema) AS c
-WHERE EXISTS (
-	SELECT FROM pg_class AS x JOIN pg_namespace AS n ON n.oid = x.relnamespace
-	WHERE n.nspname = c.schema_name AND x.relname = c.name);
+	AND NOT EXISTS (SELECT FROM pg_enum AS e WHERE e.enumtypid = t.oid AND e.enumlabel = 'created');
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_problems(text) IS
-	'Internal to attach(): what can''t be adopted';
+COMMENT ON FUNCTION assignment_v3.attach_problems_columns(text) IS
+	'Internal to attach(): columns, keys and types that stand in the way';
+
+-- attach_has_columns(): whether an existing table has all these columns, in types that fit; only then it can be asked
+-- about its rows.
+CREATE FUNCTION assignment_v3.attach_has_columns(app_schema text, relation text, names text[])
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT count(*) = cardinality(names)
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN assignment_v3.attach_columns() AS c ON c.relation = r.relation AND c.name = ANY (names)
+JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped
+WHERE r.relation = attach_has_columns.relation AND r.kind IN ('r', 'p')
+	AND assignment_v3.attach_type_fits(c.type, c.name, a.atttypid);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_has_columns(text, text, text[]) IS
+	'Internal to attach(): whether rows of a table can be looked at';
+
+-- attach_questions_keys(): a query for each key that is going to be made: are there rows that would break it?
+CREATE FUNCTION assignment_v3.attach_questions_keys(app_schema text)
+RETURNS TABLE (query text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT format($q$
+	SELECT format('Table %%s has more than one row of (%%s) for %%s values, such as (%%s).', %L, %L, count(*), min(d.sample COLLATE "C"))
+	FROM (SELECT concat_ws(', ', %s) AS sample FROM %s WHERE %s GROUP BY %s HAVING count(*) > 1) AS d
+	HAVING count(*) > 0$q$,
+	r.qualified, array_to_string(k.columns, ', '), part.list, r.qualified, concat_ws(' AND ', part.filled, k.predicate), part.list)
+FROM (
+	SELECT m.relation, assignment_v3.attach_key_columns(m.definition) AS columns, NULL AS predicate
+	FROM assignment_v3.attach_missing_constraints(app_schema) AS m
+	WHERE m.adopt = 'added' AND m.definition ~ '^(PRIMARY KEY|UNIQUE)'
+	UNION ALL
+	SELECT i.relation, i.columns, i.predicate
+	FROM assignment_v3.attach_missing_indexes(app_schema) AS i
+	WHERE i.is_unique
+) AS k
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = k.relation
+CROSS JOIN LATERAL (
+	SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n) AS list,
+		string_agg(quote_ident(c.name) || ' IS NOT NULL', ' AND ' ORDER BY c.n) AS filled
+	FROM unnest(k.columns) WITH ORDINALITY AS c (name, n)
+) AS part
+WHERE assignment_v3.attach_has_columns(app_schema, k.relation, k.columns);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_questions_keys(text) IS
+	'Internal to attach(): queries for rows that break a key';
+
+-- attach_questions_windows(): the same for the exclusion constraint and the check of the ledger.
+CREATE FUNCTION assignment_v3.attach_questions_windows(app_schema text)
+RETURNS TABLE (query text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT format($q$
+	SELECT format('Table %%s has %%s rows that take a table which is taken already: %%s%%s.', %L, count(*),
+		(array_to_string((array_agg(format('table %%s by booking %%s from %%s', late.table_id, late.booking_id, late.start_at)
+			ORDER BY late.start_at, late.table_id, late.booking_id))[:5], ', ')), CASE WHEN count(*) > 5 THEN ' and more' END)
+	FROM (
+		SELECT a.booking_id, a.table_id, a.start_at, max(a.end_at) OVER (PARTITION BY a.table_id
+			ORDER BY a.start_at, a.end_at, a.ctid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
+		FROM %s AS a
+		WHERE a.table_id IS NOT NULL AND a.start_at < a.end_at
+	) AS late
+	WHERE late.start_at < late.taken_until
+	HAVING count(*) > 0$q$, r.qualified, r.qualified)
+FROM assignment_v3.attach_missing_constraints(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE m.definition ~ '^EXCLUDE' AND assignment_v3.attach_has_columns(app_schema, r.relation, ARRAY['booking_id', 'table_id', 'start_at', 'end_at'])
+UNION ALL
+SELECT format($q$
+	SELECT format('Table %%s has %%s rows without a table or a window.', %L, count(*))
+	FROM %s WHERE NOT %s
+	HAVING count(*) > 0$q$, r.qualified, r.qualified, m.definition)
+FROM assignment_v3.attach_missing_checks(app_schema) AS m
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
+WHERE assignment_v3.attach_has_columns(app_schema, r.relation, ARRAY['table_id', 'start_at', 'end_at']);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_questions_windows(text) IS
+	'Internal to attach(): queries for rows that break the ledger''s constraints';
+
+-- attach_questions_states(): states that are none, and history that goes beyond the version of its booking: the first
+-- step that the pipeline took would meet a row that is there.
+CREATE FUNCTION assignment_v3.attach_questions_states(app_schema text)
+RETURNS TABLE (query text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT format($q$
+	SELECT format('Column %%s.assignment_state has %%s rows with %%s, which is no state.', %L, count(*), s.state)
+	FROM (SELECT b.assignment_state::text AS state FROM %s AS b) AS s
+	WHERE s.state <> ALL (%L::text[])
+	GROUP BY s.state$q$, r.qualified, r.qualified, assignment_v3.attach_states())
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.relation = 'bookings' AND assignment_v3.attach_has_columns(app_schema, 'bookings', ARRAY['assignment_state'])
+UNION ALL
+SELECT format($q$
+	SELECT format('Table %%s has rows of %%s bookings that go beyond their version.', %L, count(DISTINCT b.id))
+	FROM %s AS h JOIN %s AS b ON b.id = h.booking_id
+	WHERE h.version > %s
+	HAVING count(*) > 0$q$, h.qualified, h.qualified, b.qualified, CASE
+		WHEN assignment_v3.attach_has_columns(app_schema, 'bookings', ARRAY['assignment_state_version'])
+		THEN 'COALESCE(b.assignment_state_version, 1)' ELSE '1' END)
+FROM assignment_v3.attach_relations(app_schema) AS h
+JOIN assignment_v3.attach_relations(app_schema) AS b ON b.relation = 'bookings'
+WHERE h.relation = 'booking_assignment_state_history' AND assignment_v3.attach_has_columns(app_schema, 'bookings', ARRAY['id'])
+	AND assignment_v3.attach_has_columns(app_schema, h.relation, ARRAY['booking_id', 'version']);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_questions_states(text) IS
+	'Internal to attach(): queries for states and versions that can''t be followed';
+
+-- attach_problems_rows(): what the rows say to these questions.  Whoever may not see all rows gets an error.
+CREATE FUNCTION assignment_v3.attach_problems_rows(app_schema text)
+RETURNS TABLE (problem text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+SET row_security TO off
+AS $$
+DECLARE
+	question text;
+BEGIN
+	FOR question IN
+		SELECT k.query FROM assignment_v3.attach_questions_keys(app_schema) AS k
+		UNION ALL SELECT w.query FROM assignment_v3.attach_questions_windows(app_schema) AS w
+		UNION ALL SELECT s.query FROM assignment_v3.attach_questions_states(app_schema) AS s
+	LOOP
+		RETURN QUERY EXECUTE question;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_problems_rows(text) IS
+	'Internal to attach(): rows that stand in the way';
+
+-- attach_problems_words(): checks of the app that refuse what the pipeline writes into a column.  A check over several
+-- columns can't be asked about one of them.
+CREATE FUNCTION assignment_v3.attach_problems_words(app_schema text)
+RETURNS TABLE (problem text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	part record;
+	word text;
+	refused boolean;
+BEGIN
+	FOR part IN
+		SELECT r.qualified, con.conname, w.name, w.words, format('SELECT (%s) IS FALSE FROM (SELECT $1::%s AS %I) AS row',
+			pg_get_expr(con.conbin, con.conrelid), format_type(a.atttypid, a.atttypmod), a.attname) AS query
+		FROM assignment_v3.attach_words() AS w
+		JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = w.relation
+		JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = w.name AND NOT a.attisdropped
+		JOIN pg_type AS t ON t.oid = a.atttypid AND t.typcategory = 'S'
+		JOIN pg_constraint AS con ON con.conrelid = r.oid AND con.contype = 'c' AND con.conkey = ARRAY[a.attnum]
+	LOOP
+		FOREACH word IN ARRAY part.words LOOP
+			EXECUTE part.query INTO refused USING word;
+			IF refused THEN
+				problem := format('Constraint %I on table %s refuses the value %s of %I.', part.conname, part.qualified, word, part.name);
+				RETURN NEXT;
+			END IF;
+		END LOOP;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_problems_words(text) IS
+	'Internal to attach(): checks that stand in the way';
 
 -- attach_check_schema(): the name of the schema to attach to.
 -- Errors: PT422 no schema for an app, 55000 attached to another one.
@@ -1120,17 +1648,21 @@ DECLARE
 	foreign_tables text;
 	owners text[];
 BEGIN
-	SELECT string_agg(format('%s is owned by %I.', r.thing, pg_get_userbyid(r.owner)), E'\n' ORDER BY r.ordinal),
+	SELECT string_agg(format('%s is owned by %I.', r.thing, pg_get_userbyid(r.owner)), E'\n' ORDER BY r.ordinal, r.thing),
 		array_agg(DISTINCT quote_ident(pg_get_userbyid(r.owner)))
 	INTO foreign_tables, owners
 	FROM (
 		SELECT o.ordinal, 'Table ' || o.qualified AS thing, o.owner
 		FROM assignment_v3.attach_relations(app_schema) AS o WHERE o.oid IS NOT NULL
-		UNION ALL
+		UNION
 		-- whose owner could have our reading of it run a cast of his own
 		SELECT 0, 'Type ' || format_type(t.oid, NULL), t.typowner
 		FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
 		WHERE n.nspname = app_schema AND t.typname = 'booking_assignment_state'
+		UNION
+		SELECT 0, 'Type ' || format_type(t.oid, NULL), t.typowner
+		FROM assignment_v3.attach_missing_labels(app_schema) AS m JOIN pg_type AS t ON t.oid = m.type
+		WHERE m.labels = 'added'
 	) AS r
 	WHERE pg_get_userbyid(r.owner) <> CURRENT_USER;
 	IF foreign_tables IS NOT NULL THEN
@@ -1153,7 +1685,13 @@ LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 DECLARE
-	problems text := (SELECT string_agg(p.problem, E'\n' ORDER BY p.problem COLLATE "C") FROM assignment_v3.attach_problems(app_schema) AS p);
+	problems text := (
+		SELECT string_agg(p.problem, E'\n' ORDER BY p.problem COLLATE "C") FROM (
+			SELECT * FROM assignment_v3.attach_problems_relations(app_schema)
+			UNION SELECT * FROM assignment_v3.attach_problems_columns(app_schema)
+			UNION SELECT * FROM assignment_v3.attach_problems_rows(app_schema)
+			UNION SELECT * FROM assignment_v3.attach_problems_words(app_schema)
+		) AS p);
 BEGIN
 	IF problems IS NOT NULL THEN
 		RAISE EXCEPTION 'schema "%" cannot be adopted as it is', app_schema
@@ -1219,40 +1757,164 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_check_btree_gist(text) IS
 	'Internal to attach(): checks for btree_gist where it is needed';
 
+-- attach_check_long_lock(): whether an exclusion constraint is to be built over so many rows that nobody could read the
+-- table for longer than a guest waits.  The rows are counted: an estimate may be years old, or none.
+-- Errors: 55000.
+CREATE FUNCTION assignment_v3.attach_check_long_lock(app_schema text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	rows_limit bigint := assignment_v3.attach_long_lock_rows();
+	counted bigint;
+	claim record;
+BEGIN
+	FOR claim IN
+		SELECT c.qualified, c.name FROM assignment_v3.attach_claims(app_schema) AS c
+		WHERE c.purpose ~ '^EXCLUDE' AND c.relation IS NOT NULL
+	LOOP
+		EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS x', claim.qualified, rows_limit + 1) INTO counted;
+		IF counted > rows_limit THEN
+			RAISE EXCEPTION 'constraint "%" would lock table % for long', claim.name, claim.qualified
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = format('The table has more than %s rows, and nobody can read it while the index of the constraint is built.', rows_limit),
+				HINT = 'Run assignment_v3.attach() with allow_long_lock => true at a quiet time; with dry_run => true it lists what it would do.';
+		END IF;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check_long_lock(text) IS
+	'Internal to attach(): checks that the caller agrees to a long lock';
+
 -- ---------------------------------------------------------------------
 -- The two functions
 -- ---------------------------------------------------------------------
 
+-- attach_lock(): keeps attach() and detach() apart, in whatever order they come: the lock is held until the transaction
+-- ends.
+-- Errors: 40001 where the caller's snapshot is older than what the other one has done.
+CREATE FUNCTION assignment_v3.attach_lock()
+RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'assignment_attach_lock';
+COMMENT ON FUNCTION assignment_v3.attach_lock() IS
+	'Internal to attach() and detach(): lets one of them at a time work';
+
+-- attach_limit_waits(): from now on no lock is waited for longer than half of deadlock_timeout, unless the caller has set
+-- a limit.  Whoever begins to wait for us meanwhile looks for a deadlock after we have given up.
+CREATE FUNCTION assignment_v3.attach_limit_waits()
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT set_config('lock_timeout', GREATEST(d.setting::int / 2, 1)::text, true)
+FROM pg_settings AS l, pg_settings AS d
+WHERE l.name = 'lock_timeout' AND l.setting = '0' AND d.name = 'deadlock_timeout';
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_limit_waits() IS
+	'Internal to attach() and detach(): limits how long they wait for a lock';
+
+-- attach_waited_for(): the detail of an error of waiting in vain, by the step that waited.
+CREATE FUNCTION assignment_v3.attach_waited_for(object text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT COALESCE(format('The step on %s waited for other transactions that use the table.', object),
+	'Another attach() or detach() is at work.');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_waited_for(text) IS
+	'Internal to attach() and detach(): what they waited for';
+
+-- attach_check(): whether the schema can be attached.
+-- Errors: as attach().
+CREATE FUNCTION assignment_v3.attach_check(app_schema text, any_lock boolean)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM assignment_v3.attach_check_owner(app_schema);
+	PERFORM assignment_v3.attach_check_problems(app_schema);
+	PERFORM assignment_v3.attach_check_privileges(app_schema);
+	PERFORM assignment_v3.attach_check_btree_gist(app_schema);
+	IF NOT any_lock THEN
+		PERFORM assignment_v3.attach_check_long_lock(app_schema);
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_check(text, boolean) IS
+	'Internal to attach(): all its checks';
+
+-- attach_run(): takes the steps of the plan.
+-- Errors: 55P03 a lock that could not be got in time, 42P16 rows that were written since they were looked at.
+CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean)
+RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
+LANGUAGE plpgsql
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	own_timeout text := current_setting('lock_timeout');
+	schema_name text;
+	step record;
+BEGIN
+	PERFORM assignment_v3.attach_limit_waits();
+	PERFORM assignment_v3.attach_lock();
+	schema_name := assignment_v3.attach_check_schema(app_schema);
+	PERFORM assignment_v3.attach_check(schema_name, allow_long_lock);
+	FOR step IN SELECT * FROM assignment_v3.attach_plan(schema_name) AS p LOOP
+		object := step.object;
+		EXECUTE step.statement;
+		action := step.action;
+		statement := step.statement;
+		lock := step.lock;
+		beforehand := step.beforehand;
+		RETURN NEXT;
+	END LOOP;
+	PERFORM set_config('lock_timeout', own_timeout, true);
+EXCEPTION
+	WHEN lock_not_available OR deadlock_detected THEN
+		RAISE EXCEPTION 'attach() could not get a lock in time'
+			USING ERRCODE = 'lock_not_available', DETAIL = assignment_v3.attach_waited_for(object),
+			HINT = 'Nothing has been changed. Run it again at a quieter time, or let it wait longer with SET lock_timeout.';
+	WHEN unique_violation OR exclusion_violation OR check_violation THEN
+		RAISE EXCEPTION 'schema "%" has changed meanwhile', schema_name
+			USING ERRCODE = 'invalid_table_definition', DETAIL = format('The step on %s met this: %s.', object, SQLERRM),
+			HINT = 'Nothing has been changed. Run assignment_v3.attach() again.';
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean) IS
+	'Internal to attach(): takes its steps';
+
 -- attach(): creates what the schema lacks, adopts what it has, binds it, and returns a row per step taken; none
--- if nothing was missing.  The statements, in this order, do the same as a migration.  Its queries run once, so
--- compiling them would take ten times as long as they do.
--- Errors: PT422 no schema for an app, 55000 attached elsewhere or no btree_gist, 42501 not the owner of the
--- tables, 42P16 something can't be adopted.
-CREATE FUNCTION assignment_v3.attach(app_schema regnamespace DEFAULT 'public')
-RETURNS TABLE (action text, object text, statement text)
+-- if nothing was missing.  The statements, in this order, do the same as a migration.  A dry run takes no step and
+-- writes nothing; it finds the same obstacles.  Its queries run once, so compiling them would take ten times as long as
+-- they do.
+-- Errors: PT422 no schema for an app, 55000 attached elsewhere, no btree_gist or a long lock not allowed, 42501 not the
+-- owner of the tables, 42P16 something can't be adopted, 55P03 a lock that could not be got in time.
+CREATE FUNCTION assignment_v3.attach(
+	app_schema regnamespace DEFAULT 'public',
+	dry_run boolean DEFAULT false,
+	allow_long_lock boolean DEFAULT false)
+RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
 SET jit TO off
 AS $$
 DECLARE
-	schema_name text := assignment_v3.attach_check_schema(app_schema);
-	step record;
+	schema_name text;
 BEGIN
-	PERFORM assignment_v3.attach_check_owner(schema_name);
-	PERFORM assignment_v3.attach_check_problems(schema_name);
-	PERFORM assignment_v3.attach_check_privileges(schema_name);
-	PERFORM assignment_v3.attach_check_btree_gist(schema_name);
-
-	FOR step IN SELECT p.action, p.object, p.statement FROM assignment_v3.attach_plan(schema_name) AS p LOOP
-		EXECUTE step.statement;
-		action := step.action;
-		object := step.object;
-		statement := step.statement;
-		RETURN NEXT;
-	END LOOP;
+	IF COALESCE(dry_run, false) THEN
+		schema_name := assignment_v3.attach_check_schema(app_schema);
+		PERFORM assignment_v3.attach_check(schema_name, true);
+		RETURN QUERY SELECT p.action, p.object, p.statement, p.lock, p.beforehand FROM assignment_v3.attach_plan(schema_name) AS p;
+	ELSE
+		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false)) AS r;
+	END IF;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach(regnamespace) IS
+COMMENT ON FUNCTION assignment_v3.attach(regnamespace, boolean, boolean) IS
 	'Creates or adopts the pipeline''s tables and triggers in a schema, and reports each step with its statement';
 
 -- detach_plan(): the steps back: our triggers, wherever they are, then the binding, whose own trigger goes
@@ -1307,15 +1969,23 @@ LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
 AS $$
 DECLARE
+	own_timeout text := current_setting('lock_timeout');
 	step record;
 BEGIN
+	PERFORM assignment_v3.attach_limit_waits();
+	PERFORM assignment_v3.attach_lock();
 	FOR step IN SELECT p.action, p.object, p.statement FROM assignment_v3.detach_plan() AS p LOOP
+		object := step.object;
 		EXECUTE step.statement;
 		action := step.action;
-		object := step.object;
 		statement := step.statement;
 		RETURN NEXT;
 	END LOOP;
+	PERFORM set_config('lock_timeout', own_timeout, true);
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+	RAISE EXCEPTION 'detach() could not get a lock in time'
+		USING ERRCODE = 'lock_not_available', DETAIL = assignment_v3.attach_waited_for(object),
+		HINT = 'Nothing has been changed. Run it again at a quieter time, or let it wait longer with SET lock_timeout.';
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.detach() IS

@@ -286,15 +286,11 @@ BEGIN
 		SELECT 'schema', quote_ident(bound.app_schema), 'attach()',
 			CASE WHEN NOT EXISTS (SELECT FROM pg_namespace AS n WHERE n.nspname = bound.app_schema) THEN 'missing' END;
 	RETURN QUERY
-		SELECT 'relation ' || r.relation, CASE WHEN r.oid IS NOT NULL THEN r.qualified END, 'attach()',
+		SELECT 'relation ' || r.relation, CASE WHEN r.oid IS NOT NULL THEN r.qualified END,
+			CASE r.relation WHEN 'allocations' THEN 'found' ELSE 'attach()' END,
 			COALESCE('owned by ' || pg_get_userbyid(r.owner), 'missing: run attach() again')
 		FROM assignment_v3.attach_relations(bound.app_schema) AS r
 		ORDER BY r.ordinal;
-	RETURN QUERY
-		SELECT 'relation allocations', format('%I.%I', n.nspname, c.relname), 'found', 'owned by ' || pg_get_userbyid(c.relowner)
-		FROM pg_class AS c
-		JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE n.nspname = bound.app_schema AND c.relname = 'allocations' AND c.relkind IN ('r', 'p');
 	RETURN QUERY
 		SELECT p.object, CASE p.action WHEN 'created' THEN 'missing' WHEN 'enabled' THEN 'disabled' ELSE 'differs' END,
 			'attach()', 'run attach() again'

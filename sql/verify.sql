@@ -167,7 +167,8 @@ $$;
 COMMENT ON FUNCTION assignment_v3.verify_scans_assignments() IS
 	'Internal to verify(): queries over assignment rows';
 
--- verify_scans_trail(): each history row with the one before it and its booking, a booking without history once;
+-- verify_scans_trail(): each history row with the one before it and its booking, a booking without history once, rows
+-- without version left out, which are not the pipeline's;
 -- each confirmation of ours with the number of its messages.
 CREATE FUNCTION assignment_v3.verify_scans_trail()
 RETURNS TABLE (scan text, statement text)
@@ -185,6 +186,7 @@ VALUES
 			SELECT h.booking_id, h.version, h.from_state, h.to_state, lag(h.version) OVER steps AS previous_version,
 				lag(h.to_state) OVER steps AS previous_to_state, lead(h.version) OVER steps AS next_version
 			FROM @app@.booking_assignment_state_history AS h
+			WHERE h.version IS NOT NULL
 			WINDOW steps AS (PARTITION BY h.booking_id ORDER BY h.version)
 		) AS chain ON chain.booking_id = b.id$q$),
 	('messages', $q$
@@ -194,7 +196,7 @@ VALUES
 			SELECT h.booking_id, h.version, h.created_at, h.booking_id || ':' || h.version AS dedupe_key
 			FROM @app@.booking_assignment_state_history AS h
 			WHERE h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed'
-				AND NOT h.metadata @> '{"external": true}' AND h.booking_id IS NOT NULL
+				AND NOT h.metadata @> '{"external": true}' AND h.booking_id IS NOT NULL AND h.version IS NOT NULL
 		) AS c
 		LEFT JOIN (
 			SELECT o.dedupe_key, count(*) AS messages

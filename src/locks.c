@@ -14,6 +14,9 @@
  * A key is a 64-bit hash of the uuid: two rows that share one would only wait
  * for each other.
  *
+ * A fourth one keeps attach() and detach() apart in a database.  It alone is
+ * waited for, as long as lock_timeout allows.
+ *
  * A lock taken inside a subtransaction goes when that is rolled back, so the
  * coordinator takes booking and slot outside and the tables inside its tries.
  *
@@ -21,11 +24,15 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "compat.h"
+#include "fmgr.h"
 #include "locks.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+
+PG_FUNCTION_INFO_V1(assignment_attach_lock);
 
 static void
 set_lock_tag(LOCKTAG *tag, const pg_uuid_t *id, int lock_class)
@@ -98,4 +105,25 @@ unlock_table(const pg_uuid_t *table_id)
 
 	set_lock_tag(&tag, table_id, LOCK_CLASS_TABLE);
 	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/*
+ * attach_lock(): one attach() or detach() at a time.  Where another one had to be
+ * waited for, a snapshot that is older than its end would not see what it did.
+ */
+Datum
+assignment_attach_lock(PG_FUNCTION_ARGS)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, LOCK_CLASS_ATTACH);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		PG_RETURN_VOID();
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("another transaction has attached or detached the pipeline meanwhile"),
+				 errhint("Repeat the transaction.")));
+	PG_RETURN_VOID();
 }

@@ -19,6 +19,7 @@ typedef enum LockClass
 {
 	LOCK_CLASS_BOOKING = 0xA301,
 	LOCK_CLASS_TABLE = 0xA302,
+	LOCK_CLASS_ATTACH = 0xA303,	/* of the database */
 	LOCK_CLASS_SLOT = 0xA320	/* plus the slot's number, 1 to 20 */
 } LockClass;
 

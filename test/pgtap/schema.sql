@@ -112,7 +112,7 @@ INSERT INTO pg_temp.expected VALUES
 	 'strategy text, duration_ms double precision!, consecutive_errors integer!, breaker_would_open boolean!, '
 	 'legacy_outcome text, legacy_table_ids uuid[], legacy_at timestamp with time zone'),
 	('assignment_v3.binding', 'singleton boolean!, app_schema text!, search_path text!, version text!, '
-	 'attached_at timestamp with time zone!, attached_by text!'),
+	 'recorded_since timestamp with time zone!, attached_at timestamp with time zone!, attached_by text!'),
 	('assignment_v3.queue', 'booking_id uuid!, restaurant_id uuid!, due_at timestamp with time zone!, priority smallint!, '
 	 'enqueued_at timestamp with time zone!'),
 	('assignment_v3.circuits', 'restaurant_id uuid!, consecutive_errors integer!, half_open_successes integer!, '

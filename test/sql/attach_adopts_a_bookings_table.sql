@@ -13,6 +13,8 @@ CREATE EXTENSION assignment_v3;
 CREATE TYPE booking_status AS ENUM ('cancelled', 'pending', 'pending_allocation', 'confirmed', 'checked_in', 'completed', 'no_show');
 CREATE TABLE restaurants (id uuid PRIMARY KEY, name text, is_active boolean);
 CREATE TABLE zones (id uuid PRIMARY KEY, restaurant_id uuid REFERENCES restaurants, name text);
+CREATE TABLE table_inventory (id uuid PRIMARY KEY, restaurant_id uuid, zone_id uuid, table_number text, capacity int, min_party_size int DEFAULT 1,
+	max_party_size int, status text DEFAULT 'available', mobility text DEFAULT 'movable', active boolean DEFAULT true);
 CREATE TABLE bookings (
 	reference text PRIMARY KEY,
 	id uuid UNIQUE NOT NULL DEFAULT gen_random_uuid(),
@@ -28,6 +30,8 @@ CREATE TABLE bookings (
 	updated_at timestamptz DEFAULT now(),
 	note text
 );
+CREATE TABLE booking_table_assignments (booking_id uuid REFERENCES bookings (id), table_id uuid, start_at timestamptz, end_at timestamptz,
+	assigned_at timestamptz DEFAULT now());
 CREATE INDEX bookings_by_day ON bookings (restaurant_id, start_at, status);
 -- fills the window, stamps the row, and lets nobody confirm without a table
 CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -58,7 +62,7 @@ SELECT 'old' || n, ('b0000000-0000-0000-0000-00000000000' || n)::uuid, CASE n WH
 CREATE TABLE test.lines AS SELECT * FROM test.schema_lines() AS line;
 
 -- what attach() does to what is there: columns, an index, the triggers; and no more
-SELECT action, object FROM assignment_v3.attach() WHERE object ~ 'bookings|restaurants|zones|type' AND action <> 'commented';
+SELECT action, object FROM assignment_v3.attach() WHERE object ~ 'bookings|restaurants|zones|inventory|assignments|type' AND action <> 'commented';
 SELECT line FROM test.lines EXCEPT SELECT * FROM test.schema_lines();
 SELECT * FROM assignment_v3.attach();
 -- rows that were there are at the beginning, whatever their status

@@ -9,7 +9,7 @@
 \set ECHO all
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT 'we ird "@bookings@" %I 100% O''Clock' AS shop \gset
+SELECT 'we ird "@bookings@" @app@ @state@ %I 100% O''Clock' AS shop \gset
 CREATE SCHEMA :"shop";
 SELECT format('ALTER DATABASE odd_schema SET search_path TO %I, public', :'shop') AS alter \gset
 :alter;

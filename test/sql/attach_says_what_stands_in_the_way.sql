@@ -76,6 +76,9 @@ ALTER TYPE booking_assignment_state OWNER TO regress_attach_other;
 SELECT * FROM test.refusal('SELECT assignment_v3.attach()');
 DROP TYPE booking_assignment_state;
 DROP ROLE regress_attach_other;
+-- a live schema has all that makes a floor, or nothing of it
+SELECT * FROM test.refusal('SELECT assignment_v3.attach()');
+DROP TABLE restaurants;
 
 -- one schema at a time
 SELECT count(*) > 90 AS attached FROM assignment_v3.attach();
@@ -94,7 +97,7 @@ SELECT * FROM test.refusal($$INSERT INTO other_bookings (id, restaurant_id, part
 DROP TABLE other_bookings;
 SELECT * FROM test.refusal('SELECT assignment_v3.booking_validate()');
 -- attached, but a table has gone since
-DROP TABLE extensions.table_hold_windows;
+DROP TABLE extensions.table_adjacencies;
 SELECT * FROM test.refusal('SELECT assignment_v3.plan(gen_random_uuid())');
 SELECT action, object FROM assignment_v3.attach('extensions') WHERE action <> 'commented';
 SELECT * FROM test.refusal('SELECT assignment_v3.plan(gen_random_uuid())') AS r WHERE r NOT LIKE '%does not exist';
