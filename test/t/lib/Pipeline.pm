@@ -21,7 +21,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node attach_pipeline error_of is_sound log_is_clean session_pid signal_latency wait_until);
+our @EXPORT = qw(scene new_node attach_pipeline error_of is_sound log_is_clean session_pid signal_latency wait_until);
 
 my $scene = <<'SQL';
 CREATE FUNCTION public.test_id(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
@@ -44,11 +44,18 @@ CREATE FUNCTION public.book(restaurant int, party int, hour double precision, gu
 $$;
 SQL
 
-# new_node(name, conf): a running cluster with these lines in its configuration.
+# scene(): the SQL that makes these functions.
+sub scene
+{
+	return $scene;
+}
+
+# new_node(name, conf): a running cluster with these lines in its configuration; install_path tells where its programs are.
 sub new_node
 {
 	my ($name, $conf, %init) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $install_path = delete $init{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, defined $install_path ? (install_path => $install_path) : ());
 
 	$node->init(%init);
 	$node->append_conf('postgresql.conf', <<CONF);
