@@ -281,7 +281,10 @@ BEGIN
 		RETURN;
 	END IF;
 	RETURN QUERY
-		SELECT 'attached', 'yes', 'attach()', format('by %s on %s, with version %s', bound.attached_by, bound.attached_at, bound.version)
+		SELECT 'attached', 'yes', 'attach()', format('by %s on %s, with version %s%s', bound.attached_by, bound.attached_at, bound.version,
+			CASE WHEN bound.version <> e.extversion THEN ': run attach() again' END)
+		FROM pg_extension AS e
+		WHERE e.extname = 'assignment_v3'
 		UNION ALL
 		SELECT 'schema', quote_ident(bound.app_schema), 'attach()',
 			CASE WHEN NOT EXISTS (SELECT FROM pg_namespace AS n WHERE n.nspname = bound.app_schema) THEN 'missing' END;

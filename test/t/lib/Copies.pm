@@ -53,11 +53,19 @@ GRANT SELECT ON bookings TO service;
 CREATE POLICY service ON bookings TO service USING (status <> 'cancelled');
 SQL
 
+sub make_service
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', q{SELECT 'CREATE ROLE service' WHERE to_regrole('service') IS NULL \gexec});
+	return;
+}
+
 sub fill
 {
 	my ($node) = @_;
 
-	$node->safe_psql('app', 'CREATE ROLE service');
+	make_service($node);
 	$node->safe_psql('app', $everything);
 	return;
 }
@@ -67,6 +75,7 @@ sub owned_app
 	my ($node, $owner) = @_;
 	my @as_owner = (extra_params => [ '-U', $owner ]);
 
+	make_service($node);
 	$node->safe_psql('postgres', "CREATE ROLE $owner LOGIN; CREATE DATABASE $owner OWNER $owner");
 	$node->safe_psql($owner, <<SQL . scene(), @as_owner);
 CREATE EXTENSION btree_gist;
