@@ -9,6 +9,7 @@ const serverSecret = 'only the tests know'
 export async function openScene({ schemas = ['api'], poolSize } = {}) {
 	const owner = new pg.Client()
 	await owner.connect()
+	await owner.query('SET ROLE app_owner')
 	const server = await startServer({ connection: { user: 'authenticator' }, schemas, secret: serverSecret, poolSize })
 	const rows = async (statement, ...values) => (await owner.query(statement, values)).rows
 

@@ -109,7 +109,7 @@ async function readBody(request) {
 	}
 }
 
-// startServer({database, schemas, secret, poolSize}): listens on a port of its own of the loopback address.  Returns its url and stop().
+// startServer({database, schemas, secret, poolSize}): listens on a port of its own of the loopback address.  Returns its url, inSession() and stop().
 // The database's host, port and user are those of the options or the environment, as ever with pg.
 export async function startServer({ connection, schemas, secret, poolSize = 4 }) {
 	const pool = new pg.Pool({ ...connection, max: poolSize })
@@ -175,6 +175,8 @@ export async function startServer({ connection, schemas, secret, poolSize = 4 })
 
 	return {
 		url: `http://127.0.0.1:${server.address().port}`,
+		// what a connection looks like between two requests
+		inSession: async statement => (await pool.query(statement)).rows[0],
 		async stop() {
 			server.closeAllConnections?.()
 			await new Promise(resolve => server.close(resolve))

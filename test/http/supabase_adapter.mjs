@@ -159,13 +159,19 @@ await run(async () => {
 	await rows('SET client_min_messages TO warning')
 	await rows('DROP EXTENSION assignment_v3 CASCADE')
 	seated = await seat(id)
-	is([seated.by, seated.why, legacyRan()], ['legacy', '42883', 1], 'dropped, and PostgREST does not know yet: legacy runs')
+	is([seated.by, seated.why, legacyRan()], ['legacy', '42883', 1], 'dropped: legacy runs')
+	await rows('DROP SCHEMA assignment_v3 CASCADE')
+	seated = await seat(id)
+	is([seated.by, seated.why, legacyRan()], ['legacy', '3F000', 1], '... and without a trace')
+	await rows('DROP SCHEMA api CASCADE')
+	seated = await seat(id)
+	is([seated.by, seated.why, legacyRan()], ['legacy', '3F000', 1], '... and without what PostgREST believes to be there')
 	await rows(`NOTIFY pgrst, 'reload schema'`)
-	for (let tries = 0; tries < 100 && seated.why === '42883'; tries++) {
+	for (let tries = 0; tries < 100 && seated.why === '3F000'; tries++) {
 		await sleep(50)
 		legacyCalls = []
 		seated = await seat(id)
 	}
-	is([seated.by, seated.why, legacyRan()], ['legacy', 'PGRST202', 1], 'dropped, and it knows: legacy runs')
+	is([seated.by, seated.why, legacyRan()], ['legacy', 'PGRST202', 1], '... until PostgREST knows')
 	await scene.close()
 })

@@ -33,10 +33,21 @@ await run(async () => {
 	is([answer.status, answer.data.outcome, answer.data.reason], [200, 'noop', 'booking_not_found'], 'an unknown booking is an answer too')
 	answer = await service.rpc('mode', {})
 	is([answer.status, answer.data], [200, { mode: 'active', reason: 'enabled' }], 'mode() is a single object')
+	const planned = await book(1, 9)
+	answer = await service.rpc('plan', { booking_id: planned, max_plans: 3 })
+	is([answer.status, answer.data.plans.map(p => p.rank), answer.data.plans[0].table_numbers], [200, [1, 2, 3], ['1']], 'plan() is an object with a list')
+	answer = await service.rpc('explain', { booking_id: planned })
+	is([answer.status, answer.data.tables.length, answer.data.tables[0].verdict], [200, 8, 'free'], 'explain() too')
+	answer = await service.rpc('status', {})
+	is([answer.status, answer.data.items.find(i => i.item === 'mode')?.value], [200, 'active'], 'status() too')
+	answer = await service.rpc('process_due', { max_bookings: 1 })
+	is([answer.status, answer.data.decisions.map(d => [d.booking_id, d.outcome])], [200, [[planned, 'confirmed']]], 'process_due() works off the queue')
 
 	// 404, 409, 422 as the functions raise them
 	answer = await service.rpc('requeue', { booking_id: nobody })
 	is([answer.status, answer.error.code], [404, 'PT404'], 'requeue() of no booking is HTTP 404')
+	answer = await service.rpc('plan', { booking_id: nobody })
+	is([answer.status, answer.error.code], [404, 'PT404'], '... and so is plan()')
 	answer = await service.rpc('assign', { booking_id: booking, table_ids: [table], expected_version: 2 })
 	is([answer.status, answer.error.code], [409, 'PT409'], 'assign() of a stale version is HTTP 409')
 	answer = await service.rpc('requeue', { booking_id: booking })
@@ -59,9 +70,9 @@ await run(async () => {
 	is(await value('SELECT assignment_state::text FROM bookings WHERE id = $1', other), 'created', '... and nothing was decided by any of them')
 
 	// the server's only connection takes nothing from one request to the next
-	await service.rpc('process_booking', { booking_id: booking })
-	answer = await anon.rpc('process_booking', { booking_id: other })
-	is(answer.status, 401, 'the role of one request is not that of the next')
+	is(await scene.server.inSession(`SELECT current_user, current_setting('request.jwt.claims') AS claims,
+		(SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory') AS locks`), { current_user: 'authenticator', claims: '', locks: 0 },
+		'role, claims and locks of a request end with it')
 	answer = await service.rpc('assign', { booking_id: other, table_ids: [table], reason: 'regular guest' })
 	is([answer.status, answer.data.to_state], [200, 'confirmed'], 'assign() takes a list of tables')
 	is(await value(`SELECT actor_id FROM booking_assignment_state_history WHERE booking_id = $1 ORDER BY version DESC LIMIT 1`, other), actor,

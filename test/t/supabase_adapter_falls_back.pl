@@ -14,8 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node('supabase_adapter');
-attach_pipeline($node, 'assignment_v3.retry_base_delay' => '200ms', 'assignment_v3.retry_jitter' => '0');
-expose_to_http($node);
+make_supabase_database($node, 'assignment_v3.retry_base_delay' => '200ms', 'assignment_v3.retry_jitter' => '0');
 $node->safe_psql('app', 'SELECT make_floor(3, 8)');
 
 my @lines = split(/\n/, slurp_file("$FindBin::RealBin/../../examples/supabase-js/seat_booking.mjs"));

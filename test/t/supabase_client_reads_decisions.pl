@@ -13,8 +13,7 @@ use Pipeline;
 use Test::More;
 
 my $node = new_node('supabase_client');
-attach_pipeline($node);
-expose_to_http($node);
+make_supabase_database($node);
 $node->safe_psql('app', 'SELECT make_floor(4, 8)');
 
 run_program($node, 'supabase_client.mjs');

@@ -10,14 +10,16 @@ package NodeProgram;
 use strict;
 use warnings;
 
+use Cwd;
 use Exporter qw(import);
 use File::Basename qw(dirname);
 use IPC::Run;
+use Pipeline;
 use Test::More;
 
-our @EXPORT = qw(run_program expose_to_http);
+our @EXPORT = qw(run_program make_supabase_database);
 
-my $programs = dirname(__FILE__) . '/../../http';
+my $tests = Cwd::abs_path(dirname(__FILE__) . '/../..');
 
 # run_program(node, name): test/http/<name> with the cluster's database "app" in its environment.
 sub run_program
@@ -27,8 +29,10 @@ sub run_program
 	my ($planned, $run) = (0, 0);
 
 	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGUSER => 'postgres', PGDATABASE => 'app');
-	IPC::Run::run([ 'node', "$programs/$name" ], '>', \$stdout, '2>', \$stderr, IPC::Run::timeout(180));
-	my $status = $?;
+	my $program = IPC::Run::start([ 'node', "$tests/http/$name" ], '>', \$stdout, '2>', \$stderr, IPC::Run::timeout(120));
+	# one that hangs has said before what it was at
+	my $status = eval { $program->finish; $? } // $@;
+	$program->kill_kill;
 
 	foreach my $line (split(/\n/, $stdout))
 	{
@@ -42,33 +46,27 @@ sub run_program
 	return;
 }
 
-# expose_to_http(node): the roles that PostgREST switches between, and a schema of functions for it.
-sub expose_to_http
+# make_supabase_database(node, settings): the database "app" of a cluster as Supabase's is, with everything made by its owner, who is
+# no superuser, and the functions of the pipeline exposed to PostgREST in the schema api, for service_role.
+sub make_supabase_database
 {
-	my ($node) = @_;
+	my ($node, %settings) = @_;
+	my %all = ('assignment_v3.enabled' => 'on', %settings);
 
-	$node->safe_psql('app', <<'SQL');
-CREATE ROLE anon NOLOGIN;
-CREATE ROLE authenticated NOLOGIN;
-CREATE ROLE service_role NOLOGIN BYPASSRLS;
-CREATE ROLE authenticator LOGIN NOINHERIT;
-GRANT anon, authenticated, service_role TO authenticator;
+	local $ENV{PG_ABS_SRCDIR} = $tests;
+	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$node->safe_psql('app', <<SQL . $Pipeline::scene);
+CREATE SCHEMA test;
+\\i $tests/sql/include/supabase_roles.sql
+SET ROLE app_owner;
+CREATE EXTENSION btree_gist SCHEMA extensions;
+CREATE EXTENSION assignment_v3;
+SELECT count(*) FROM assignment_v3.attach();
 CREATE SCHEMA api;
-GRANT USAGE ON SCHEMA api TO anon, authenticated, service_role;
-GRANT USAGE ON SCHEMA assignment_v3 TO service_role;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA assignment_v3 TO service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA api REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-CREATE FUNCTION api.process_booking(booking_id uuid, trigger text DEFAULT 'manual') RETURNS assignment_v3.decision LANGUAGE sql
-AS 'SELECT * FROM assignment_v3.process_booking($1, $2)';
-CREATE FUNCTION api.requeue(booking_id uuid, reason text DEFAULT NULL) RETURNS assignment_v3.step LANGUAGE sql
-AS 'SELECT * FROM assignment_v3.requeue($1, $2)';
-CREATE FUNCTION api.assign(booking_id uuid, table_ids uuid[], reason text DEFAULT NULL, expected_version int DEFAULT NULL)
-RETURNS assignment_v3.step LANGUAGE sql AS 'SELECT * FROM assignment_v3.assign($1, $2, $3, $4)';
-CREATE FUNCTION api.mode(restaurant_id uuid DEFAULT NULL, OUT mode text, OUT reason text) LANGUAGE sql
-AS 'SELECT * FROM assignment_v3.mode($1)';
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA api FROM PUBLIC;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA api TO service_role;
+SELECT count(*) FROM assignment_v3.expose('api', 'service_role');
+GRANT USAGE ON SCHEMA api TO anon, authenticated;
 SQL
+	$node->safe_psql('app', "SET ROLE app_owner;\n" . join("\n", map { "ALTER DATABASE app SET $_ = '$all{$_}';" } sort keys %all));
 	return;
 }
 

@@ -23,7 +23,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(scene new_node attach_pipeline error_of is_sound log_is_clean session_pid signal_latency wait_until);
 
-my $scene = <<'SQL';
+our $scene = <<'SQL';
 CREATE FUNCTION public.test_id(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
 RETURN (kind || '0000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid;
 CREATE FUNCTION public.make_floor(restaurants int, tables int) RETURNS void LANGUAGE sql AS $$
