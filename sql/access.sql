@@ -61,6 +61,7 @@ VALUES
 	('status', true, true),
 	('verify', false, true),
 	('service_timeline', true, false),
+	('rollout_report', false, true),
 	('shadow_report', false, true),
 	('shadow_side_effects', false, true),
 	('library_version', true, true),

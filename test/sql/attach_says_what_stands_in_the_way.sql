@@ -15,7 +15,7 @@ INSERT INTO test.calls SELECT format('SELECT assignment_v3.%s', c) FROM unnest(A
 	$$transition(gen_random_uuid(), 'failed')$$, 'requeue(gen_random_uuid())', 'reopen(gen_random_uuid())',
 	'assign(gen_random_uuid(), ARRAY[gen_random_uuid()])', $$block(ARRAY[gen_random_uuid()], '2099-06-01', '2099-06-02')$$,
 	'unblock(gen_random_uuid())', $$purge('1 day')$$, 'plan(gen_random_uuid())', 'alternatives(gen_random_uuid())', 'explain(gen_random_uuid())', 'mode()', 'mode(gen_random_uuid())',
-	$$kill('why')$$, $$revive('why')$$, $$enqueue_existing('2020-01-01')$$, 'verify()', 'service_timeline(gen_random_uuid(), current_date)',
+	$$kill('why')$$, $$revive('why')$$, $$enqueue_existing('2020-01-01')$$, 'verify()', 'service_timeline(gen_random_uuid(), current_date)', 'rollout_report()',
 	$$grant_access('pg_monitor')$$, $$grant_monitoring('pg_monitor')$$, $$revoke_monitoring('pg_monitor')$$, $$expose('public', 'pg_monitor')$$,
 	$$set_rollout(NULL, 'active')$$, 'clear_rollout(NULL)', 'rollout_preview(10)', 'unfinished()',
 	$$open_breaker(gen_random_uuid(), '1 hour', 'why')$$, $$reset_breaker(gen_random_uuid(), 'why')$$]) AS c;
