@@ -192,12 +192,20 @@ CREATE TABLE todo (n bigint PRIMARY KEY, booking uuid NOT NULL);
 INSERT INTO todo SELECT n, book(1 + n % 2, 1 + n % 4, 48 + n / 10) FROM generate_series(1, 480) n;
 CREATE SEQUENCE turn;
 SQL
-my $script = "$pooler->{host}/decide.sql";
-append_to_file($script, "SELECT outcome FROM assignment_v3.process_booking((SELECT booking FROM todo WHERE n = (SELECT nextval('turn'))));\n");
+# crowd(name, protocol, sql): 20 clients that run each of these scripts a few times; an error ends pgbench with another status than 0.
+sub crowd
+{
+	my ($name, $protocol, $times, @scripts) = @_;
+	my @files = map { "$pooler->{host}/script$_.sql" } 0 .. $#scripts;
+
+	foreach my $n (0 .. $#scripts) { unlink $files[$n]; append_to_file($files[$n], "$scripts[$n]\n"); }
+	return command_ok([ 'pgbench', '-n', (map { ('-f', $_) } @files), '-M', $protocol, '-c', 20, '-j', 2, '-t', $times, $pooler->connstr('app4') ], $name);
+}
+
+my $next = "assignment_v3.process_booking((SELECT booking FROM todo WHERE n = (SELECT nextval('turn'))))";
 foreach my $protocol ('simple', 'extended', $pooler->keeps_prepared ? 'prepared' : 'simple')
 {
-	command_ok([ 'pgbench', '-n', '-f', $script, '-M', $protocol, '-c', 20, '-j', 2, '-t', 8, $pooler->connstr('app4') ],
-		"20 clients call at once, protocol $protocol");
+	crowd("20 clients call at once, protocol $protocol", $protocol, 8, "SELECT outcome FROM $next;");
 }
 is($node->safe_psql('app', 'SELECT last_value FROM turn'), 480, 'each booking was asked for');
 my $first_round = $node->safe_psql('app', "SELECT count(*) FROM bookings b JOIN todo t ON t.booking = b.id WHERE b.status = 'confirmed'");
@@ -207,6 +215,15 @@ like($pooler->query('app4', 'CALL assignment_v3.run()'), qr/^\d+\|\d+\|0\|0\|\d+
 is($node->safe_psql('app', "SELECT string_agg(DISTINCT b.status, ' ') FROM bookings b JOIN todo t ON t.booking = b.id"), 'confirmed', 'everybody is seated');
 is($node->safe_psql('app', 'SELECT max(slots) FROM seen'), 2, 'both slots of a restaurant were taken, never a third');
 cmp_ok($node->safe_psql('app', 'SELECT count(DISTINCT pid) FROM seen'), '<=', 4, 'by no more than four server connections');
+# Half of the crowd has its own mind about the flag, transaction by transaction: a division by zero tells who meets the other's.
+my $asked = "assignment_v3.process_booking((SELECT booking FROM todo WHERE n = 1))";
+crowd('SET LOCAL of some clients never reaches the others', 'extended', 10,
+	"BEGIN;\nSET LOCAL assignment_v3.enabled TO off;\nSELECT 1 / (mode = 'disabled')::int FROM $asked;\nCOMMIT;",
+	"SELECT 1 / (mode = 'active')::int FROM $asked;");
+$node->safe_psql('app', "SELECT assignment_v3.kill('drill')");
+crowd('a kill reaches all four server connections', 'extended', 4, "SELECT 1 / (reason = 'pipeline_disabled')::int FROM $asked;");
+$node->safe_psql('app', "SELECT assignment_v3.revive('drill')");
+crowd('... and so does its end', 'extended', 4, "SELECT 1 / (mode = 'active')::int FROM $asked;");
 is($node->safe_psql('app', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'no lock is left');
 is_sound($node);
 
