@@ -674,11 +674,16 @@ put_pointer(FieldValues *row, int field, const void *value)
 	row->nulls[field] = value == NULL;
 }
 
+/* The trail has no gaps: what depends on a row must not go on without it. */
 static void
-check_inserted(int inserted, int expected)
+append_all(Target which, const FieldValues *rows, int nrows)
 {
-	if (inserted != expected)
-		elog(ERROR, "not every row of the trail was written");
+	if (append_rows(which, rows, nrows) != nrows)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("a trigger on relation \"%s\" has left out a row of the trail",
+						get_rel_name(binding_get()->relids[targets[which].relation])),
+				 errhint("Its BEFORE INSERT triggers must not return null for rows of assignment_v3.")));
 }
 
 /* The history rows of one booking, by one actor. */
@@ -699,7 +704,7 @@ append_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id, const His
 		put_pointer(&values[i], 6, actor_id);
 		put(&values[i], 7, TimestampTzGetDatum(rows[i].created_at));
 	}
-	check_inserted(append_rows(TARGET_HISTORY, values, nrows), nrows);
+	append_all(TARGET_HISTORY, values, nrows);
 }
 
 /* The events of one booking. */
@@ -719,7 +724,7 @@ append_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, const
 		put_pointer(&values[i], 5, restaurant_id);
 		put_pointer(&values[i], 6, booking_id);
 	}
-	check_inserted(append_rows(TARGET_EVENTS, values, nrows), nrows);
+	append_all(TARGET_EVENTS, values, nrows);
 }
 
 void
@@ -735,7 +740,7 @@ append_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy
 	put_pointer(&row, 4, reason);
 	put_pointer(&row, 5, metadata);
 	put(&row, 6, TimestampTzGetDatum(GetCurrentTimestamp()));
-	check_inserted(append_rows(TARGET_ATTEMPTS, &row, 1), 1);
+	append_all(TARGET_ATTEMPTS, &row, 1);
 }
 
 /* Put a message into the outbox; the same key twice is one message. */
