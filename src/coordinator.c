@@ -611,13 +611,15 @@ others_wait(void)
 /*
  * Wait for no lock as long as the app's deadlock check would take to make it
  * the victim.  Whoever begins to wait for us from now on looks for a deadlock
- * after we have given up; if somebody waits already, we wait for nobody.  The
+ * after we have given up; if somebody waits already, we wait for nobody.  It is
+ * a small part of deadlock_timeout, for who waits for us may make others wait
+ * who have waited since long before, and look for a deadlock meanwhile.  The
  * setting ends with the subtransaction.
  */
 static void
 limit_lock_waits(void)
 {
-	int			limit = others_wait() ? 1 : Max(1, DeadlockTimeout / 2);
+	int			limit = others_wait() ? 1 : Max(1, DeadlockTimeout / 10);
 	char		text[16];
 
 	if (LockTimeout > 0 && LockTimeout <= limit)

@@ -34,6 +34,7 @@
 #include "lookup.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -261,17 +262,26 @@ lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
  * Lock one version of a row that the scan has found, FOR NO KEY UPDATE SKIP
  * LOCKED.  If it was updated meanwhile, the newest version is locked and looked
  * at; a frozen snapshot can't have that.
+ *
+ * A row that others queue up for counts as locked: who has waited for it since
+ * long before us looks for a deadlock too soon for us to yield in time.
  */
 static bool
 lock_version(const KeyedScan *scan, HeapTuple tuple, int version)
 {
 	TupleTableSlot *slot = table_slot_create(scan->relation, NULL);
 	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	ItemPointerData found = tuple->t_self;	/* before it becomes the newest one */
 	TM_FailureData failure;
 	TM_Result	result;
 	bool		locked = false;
 	bool		isnull;
 
+	if (!ConditionalLockTuple(scan->relation, &found, ExclusiveLock))
+	{
+		ExecDropSingleTupleTableSlot(slot);
+		return false;
+	}
 	result = table_tuple_lock(scan->relation, &tuple->t_self, scan->snapshot, slot,
 							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitSkip,
 							  flags, &failure);
@@ -282,6 +292,7 @@ lock_version(const KeyedScan *scan, HeapTuple tuple, int version)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update")));
+	UnlockTuple(scan->relation, &found, ExclusiveLock);
 	ExecDropSingleTupleTableSlot(slot);
 	return locked;
 }
