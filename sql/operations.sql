@@ -436,3 +436,30 @@ END;
 $$;
 COMMENT ON FUNCTION assignment_v3.status() IS
 	'Shows versions, mode, kill switch, rollout, every setting with its source, and what is attached';
+
+-- ---------------------------------------------------------------------
+-- Counters
+-- ---------------------------------------------------------------------
+
+-- stats(): what has been counted since attach(), whether the transactions it happened in were committed or not.  Each
+-- counter is the sequence of a column of assignment_v3.counters.
+-- Errors: 55000 not attached, 42501 no right on the sequences.
+CREATE FUNCTION assignment_v3.stats()
+RETURNS TABLE (counter text, value bigint, meaning text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM assignment_v3.bound_schema();
+	FOR counter, meaning IN
+		SELECT c.name, c.comment FROM assignment_v3.attach_columns() AS c
+		WHERE c.relation = 'counters' AND c.type = 'bigint' ORDER BY c.ordinal
+	LOOP
+		EXECUTE format('SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM assignment_v3.%I AS s',
+			'counters_' || counter || '_seq') INTO value;
+		RETURN NEXT;
+	END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.stats() IS
+	'Counts decisions, errors, refusals, conflicts and late events, those of failed transactions included';

@@ -12,6 +12,7 @@
 #include "flags.h"
 #include "fmgr.h"
 #include "store.h"
+#include "survivors.h"
 #include "transition.h"
 #include "utils/builtins.h"
 
@@ -28,6 +29,7 @@ _PG_init(void)
 	BindingInit();
 	AppendInit();
 	StoreInit();
+	SurvivorsInit();
 	TransitionInit();
 }
 

@@ -231,6 +231,18 @@ static const struct
 	{BOUND_ALLOCATIONS, "is_maintenance", FORM_BOOLEAN},
 };
 
+/* Columns of assignment_v3.counters; each has a sequence, named after it. */
+static const char *const counter_names[COUNTER_COUNT] = {
+	[COUNTER_DECISIONS] = "decisions",
+	[COUNTER_REHEARSALS] = "rehearsals",
+	[COUNTER_ERRORS] = "errors",
+	[COUNTER_REFUSALS] = "refusals",
+	[COUNTER_CONFLICTS] = "conflicts",
+	[COUNTER_FAILURES] = "failures",
+	[COUNTER_LATE] = "late_events",
+	[COUNTER_LOST] = "lost_events",
+};
+
 static Binding *current = NULL;
 static MemoryContext current_context = NULL;
 static Oid	binding_relid = InvalidOid;
@@ -255,6 +267,11 @@ relation_invalidated(Datum arg, Oid relid)
 	for (int i = 0; current != NULL && i < KEYED_TABLE_COUNT; i++)
 	{
 		if (current->keyed[i].relid == relid)
+			suspect = true;
+	}
+	for (int i = 0; current != NULL && i < COUNTER_COUNT; i++)
+	{
+		if (current->counters[i] == relid)
 			suspect = true;
 	}
 }
@@ -574,6 +591,22 @@ bind_keyed_table(Binding *binding, KeyedTable which)
 }
 
 static void
+bind_counters(Binding *binding)
+{
+	Oid			schema = get_namespace_oid(EXTENSION_SCHEMA, false);
+
+	for (int i = 0; i < COUNTER_COUNT; i++)
+	{
+		char	   *name = psprintf("counters_%s_seq", counter_names[i]);
+
+		binding->counters[i] = get_relname_relid(name, schema);
+		if (!OidIsValid(binding->counters[i]))
+			note_defect(binding, psprintf(_("Sequence \"%s.%s\" is missing."), EXTENSION_SCHEMA,
+										  name));
+	}
+}
+
+static void
 bind_owner(Binding *binding)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID,
@@ -644,6 +677,7 @@ same_binding(const Binding *a, const Binding *b)
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
 		memcmp(a->keyed, b->keyed, sizeof(a->keyed)) != 0 ||
+		memcmp(a->counters, b->counters, sizeof(a->counters)) != 0 ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
 	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
@@ -685,6 +719,7 @@ rebuild(void)
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
 		bind_owner(binding);
+		bind_counters(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{
 			if (OidIsValid(binding->relids[i]))

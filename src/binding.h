@@ -61,6 +61,21 @@ typedef struct KeyedTableBinding
 	AttrNumber	key;
 } KeyedTableBinding;
 
+/* What is counted in sequences, which no rollback takes back. */
+typedef enum Counter
+{
+	COUNTER_DECISIONS,			/* begun, live */
+	COUNTER_REHEARSALS,			/* begun */
+	COUNTER_ERRORS,				/* decisions and rehearsals that met an error */
+	COUNTER_REFUSALS,			/* steps refused */
+	COUNTER_CONFLICTS,			/* steps that came with a stale version, or lost to another session */
+	COUNTER_FAILURES,			/* steps that failed otherwise */
+	COUNTER_LATE,				/* events recorded late */
+	COUNTER_LOST				/* events that were not recorded */
+} Counter;
+
+#define COUNTER_COUNT (COUNTER_LOST + 1)
+
 /* Columns of a type that is the app's choice, text or an enum of its own. */
 typedef enum BoundType
 {
@@ -109,6 +124,7 @@ typedef struct Binding
 	uint32		ledger_hash;	/* of the name of allocations, there or not */
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
 	KeyedTableBinding keyed[KEYED_TABLE_COUNT];
+	Oid			counters[COUNTER_COUNT];	/* sequences */
 } Binding;
 
 extern void BindingInit(void);

@@ -33,11 +33,13 @@
 #include "binding.h"
 #include "common/pg_prng.h"
 #include "coordinator.h"
+#include "counters.h"
 #include "flags.h"
 #include "locks.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "survivors.h"
 #include "transition.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -174,6 +176,16 @@ tell_outcome(Decision *decision)
 			  severity, EVENT_LEVEL_OUTCOMES);
 }
 
+/* Should the caller roll back, let it be known all the same that there was an error. */
+static void
+keep_error(const Decision *decision)
+{
+	const List *events = decision->journal.events;
+
+	survivors_keep(&decision->booking_id, (EventRow *) linitial(events), true);
+	survivors_keep(&decision->booking_id, (EventRow *) llast(events), true);
+}
+
 /* An unexpected error always goes to the server log too. */
 static void
 tell_error(Decision *decision, const ErrorData *error)
@@ -186,6 +198,9 @@ tell_error(Decision *decision, const ErrorData *error)
 	json_end(&json);
 	journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, "coordinator.error",
 					  "error", json.data);
+	(void) counter_add(COUNTER_ERRORS);
+	if (decision->mode == MODE_ACTIVE)
+		keep_error(decision);
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("[assignment.coordinator] coordinator.error booking=%s %s",
@@ -969,12 +984,13 @@ write_rehearsal(Decision *decision)
 
 /*
  * Record a rehearsal.  Where even that fails, the caller has not asked for
- * anything that could: the server log has to do.
+ * anything that could: the events are kept for later.
  */
 static void
 record_rehearsal(Decision *decision)
 {
 	ErrorData  *error;
+	ListCell   *cell;
 
 	keep_rehearsal(decision);
 	if (in_subtransaction(decision, write_rehearsal, false, &error) == TRY_KEPT)
@@ -983,6 +999,8 @@ record_rehearsal(Decision *decision)
 			(errcode(error->sqlerrcode),
 			 errmsg("[assignment.coordinator] the rehearsal of booking %s could not be recorded: %s",
 					uuid_text(&decision->booking_id), error->message ? error->message : "")));
+	foreach(cell, decision->journal.events)
+		survivors_keep(&decision->booking_id, (EventRow *) lfirst(cell), false);
 }
 
 /* What the caller of a rehearsal is told: nothing has happened. */
@@ -1094,19 +1112,16 @@ begin_decision(Decision *decision)
 		return false;
 	journal_init(&decision->journal, &decision->booking_id,
 				 booking_restaurant(booking));
+	decision->number = counter_add(decision->mode == MODE_ACTIVE ? COUNTER_DECISIONS :
+								   COUNTER_REHEARSALS);
 	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
 	return true;
 }
 
-/* Decide on one booking.  The caller has filled in what was asked. */
-void
-decide(Decision *decision)
+/* The steps of a decision, with the owner's rights. */
+static void
+take_steps(Decision *decision)
 {
-	StoreScope	scope;
-
-	decision->context = CurrentMemoryContext;
-	decision->started_at = GetCurrentTimestamp();
-	store_enter(&scope);
 	if (begin_decision(decision))
 	{
 		if (acquire_booking(decision) &&
@@ -1118,5 +1133,47 @@ decide(Decision *decision)
 	}
 	else if (decision->repeated)
 		keep_queue(decision);
+	survivors_write();
+}
+
+/* An error is being thrown on, and takes the events of the decision with it: keep two of them. */
+static void
+keep_thrown(const Decision *decision)
+{
+	MemoryContext caller;
+	StringInfoData json;
+
+	if (decision->number == 0)
+		return;
+	caller = MemoryContextSwitchTo(decision->context);
+	if (decision->journal.events != NIL)
+		survivors_keep(&decision->booking_id, (EventRow *) linitial(decision->journal.events), false);
+	event_begin(decision, &json);
+	json_end(&json);
+	survivors_keep_error(&decision->booking_id, EVENT_SOURCE_COORDINATOR, "coordinator.error",
+						 json.data);
+	survivors_count(COUNTER_ERRORS);
+	MemoryContextSwitchTo(caller);
+}
+
+/* Decide on one booking.  The caller has filled in what was asked. */
+void
+decide(Decision *decision)
+{
+	StoreScope	scope;
+
+	decision->context = CurrentMemoryContext;
+	decision->started_at = GetCurrentTimestamp();
+	store_enter(&scope);
+	PG_TRY();
+	{
+		take_steps(decision);
+	}
+	PG_CATCH();
+	{
+		keep_thrown(decision);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	store_leave(&scope);
 }

@@ -27,6 +27,7 @@
 #include "seating.h"
 #include "sqlstates.h"
 #include "store.h"
+#include "survivors.h"
 #include "transition.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -313,12 +314,8 @@ report_race(ErrorData *error)
 	ReThrowError(error);
 }
 
-/*
- * assign(booking_id uuid, table_ids uuid[], reason text, expected_version int,
- *		  force boolean, actor_id uuid)
- */
-Datum
-assignment_assign(PG_FUNCTION_ARGS)
+static Datum
+assign_booking(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
 	MemoryContext caller = CurrentMemoryContext;
@@ -357,9 +354,20 @@ assignment_assign(PG_FUNCTION_ARGS)
 		report_race(error);
 	}
 	PG_END_TRY();
+	survivors_write();
 	store_leave(&scope);
 	return transition_result(fcinfo, booking.state, STATE_CONFIRMED,
 							 booking.version + (booking.state == STATE_ASSIGNED ? 1 : 2));
+}
+
+/*
+ * assign(booking_id uuid, table_ids uuid[], reason text, expected_version int,
+ *		  force boolean, actor_id uuid)
+ */
+Datum
+assignment_assign(PG_FUNCTION_ARGS)
+{
+	return survivors_call(fcinfo, assign_booking, "assign");
 }
 
 /*

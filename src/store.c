@@ -355,7 +355,8 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_PURGE_EVENTS] = {
 		"DELETE FROM @events@ AS e WHERE e.created_at < $1 "
-		"AND e.source::text IN ('assignment.state_machine', 'assignment.coordinator')",
+		"AND e.source::text IN ('assignment.state_machine', 'assignment.coordinator', "
+		"'assignment.transition')",
 		1, {TIMESTAMPTZOID}
 	},
 	[STMT_PURGE_MESSAGES] = {

@@ -41,6 +41,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "sqlstates.h"
+#include "survivors.h"
 #include "transition.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -461,12 +462,8 @@ take_hop(BookingRecord *booking, AssignmentState to, const char *metadata, const
 	follow_queue(booking);
 }
 
-/*
- * transition(booking_id uuid, to_state text, expected_version int,
- *			  reason text, metadata jsonb, actor_id uuid)
- */
-Datum
-assignment_transition(PG_FUNCTION_ARGS)
+static Datum
+transition_booking(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
 	const char *to_name = optional_text(fcinfo, 1);
@@ -494,13 +491,23 @@ assignment_transition(PG_FUNCTION_ARGS)
 		check_tables(&booking);
 	take_hop(&booking, to, metadata, optional_text(fcinfo, 3), actor_id,
 			 to == STATE_CONFIRMED && status_is_eligible(booking.status) ? "confirmed" : NULL);
+	survivors_write();
 	store_leave(&scope);
 	return transition_result(fcinfo, from, to, booking.version);
 }
 
-/* requeue(booking_id uuid, reason text, actor_id uuid) */
+/*
+ * transition(booking_id uuid, to_state text, expected_version int,
+ *			  reason text, metadata jsonb, actor_id uuid)
+ */
 Datum
-assignment_requeue(PG_FUNCTION_ARGS)
+assignment_transition(PG_FUNCTION_ARGS)
+{
+	return survivors_call(fcinfo, transition_booking, "transition");
+}
+
+static Datum
+requeue_booking(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
 	const pg_uuid_t *actor_id = acting_person(fcinfo, 2);
@@ -521,13 +528,20 @@ assignment_requeue(PG_FUNCTION_ARGS)
 				 errhint("Only a booking in state manual_review or failed can be requeued.")));
 	take_hop(&booking, STATE_ASSIGNMENT_PENDING, metadata_of(fcinfo, -1, "requeue"),
 			 optional_text(fcinfo, 1), actor_id, NULL);
+	survivors_write();
 	store_leave(&scope);
 	return transition_result(fcinfo, from, booking.state, booking.version);
 }
 
-/* reopen(booking_id uuid, reason text, actor_id uuid) */
+/* requeue(booking_id uuid, reason text, actor_id uuid) */
 Datum
-assignment_reopen(PG_FUNCTION_ARGS)
+assignment_requeue(PG_FUNCTION_ARGS)
+{
+	return survivors_call(fcinfo, requeue_booking, "requeue");
+}
+
+static Datum
+reopen_booking(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *booking_id = required_uuid(fcinfo, 0, "booking_id");
 	const pg_uuid_t *actor_id = acting_person(fcinfo, 2);
@@ -554,8 +568,16 @@ assignment_reopen(PG_FUNCTION_ARGS)
 	take_hop(&booking, STATE_ASSIGNMENT_PENDING, metadata_of(fcinfo, -1, "reopen"),
 			 optional_text(fcinfo, 1), actor_id, "pending");
 	store_delete_assignments(booking_id);
+	survivors_write();
 	store_leave(&scope);
 	return transition_result(fcinfo, from, booking.state, booking.version);
+}
+
+/* reopen(booking_id uuid, reason text, actor_id uuid) */
+Datum
+assignment_reopen(PG_FUNCTION_ARGS)
+{
+	return survivors_call(fcinfo, reopen_booking, "reopen");
 }
 
 /* purge(older_than interval) returns (history, attempt, event, outbox and shadow rows) */
@@ -849,6 +871,7 @@ assignment_booking_validate(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	BookingRecord before;
 	BookingRecord after;
+	HeapTuple	result = NULL;
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
@@ -860,7 +883,17 @@ assignment_booking_validate(PG_FUNCTION_ARGS)
 		return PointerGetDatum(trigger->tg_newtuple);
 	booking_from_tuple(trigger->tg_trigtuple, desc, &before);
 	booking_from_tuple(trigger->tg_newtuple, desc, &after);
-	return PointerGetDatum(validate_update(trigger->tg_newtuple, desc, &before, &after));
+	PG_TRY();
+	{
+		result = validate_update(trigger->tg_newtuple, desc, &before, &after);
+	}
+	PG_CATCH();
+	{
+		survivors_keep_failure(&before.id, "update");
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return PointerGetDatum(result);
 }
 
 /* Why the booking's state followed another writer's change; NULL for a plain step. */
@@ -927,6 +960,7 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 		booking_from_tuple(trigger->tg_trigtuple, desc, &after);
 		store_enter(&scope);
 		follow_queue(&after);
+		survivors_write();
 		store_leave(&scope);
 		return PointerGetDatum(NULL);
 	}
@@ -936,6 +970,7 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 	booking_from_tuple(trigger->tg_newtuple, desc, &after);
 	store_enter(&scope);
 	record_update(&before, &after);
+	survivors_write();
 	store_leave(&scope);
 	return PointerGetDatum(NULL);
 }

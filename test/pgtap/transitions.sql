@@ -202,7 +202,7 @@ SELECT results_eq(format($$
 	'... with reason, metadata and actor');
 SELECT results_eq(format($$
 	SELECT source, context ->> 'from', context ->> 'to', context ->> 'version', context ->> 'reason', context #>> '{metadata,why}',
-		restaurant_id FROM observability_events WHERE booking_id = %L ORDER BY (context ->> 'version')::int DESC LIMIT 1$$, :'pending'),
+		restaurant_id FROM observability_events WHERE booking_id = %L ORDER BY (context ->> 'version')::int DESC NULLS LAST LIMIT 1$$, :'pending'),
 	$$VALUES ('assignment.state_machine', 'assignment_pending', 'assignment_in_progress', '4', 'by hand', 'test',
 		'a0000000-0000-0000-0000-000000000001'::uuid)$$, '... in its event too');
 SET request.jwt.claims TO '{"role": "authenticated", "sub": "e0000000-0000-0000-0000-000000000002"}';
