@@ -1634,7 +1634,11 @@ BEGIN
 		RAISE EXCEPTION 'cannot attach to schema "%"', schema_name
 			USING ERRCODE = 'PT422', HINT = 'Name the schema that holds the app''s tables, such as public.';
 	END IF;
-	IF to_regclass('assignment_v3.binding') IS NOT NULL THEN
+	-- attach_check_owner() is yet to come: nothing of a stranger's is read
+	IF EXISTS (
+		SELECT FROM pg_class AS c
+		WHERE c.oid = to_regclass('assignment_v3.binding') AND c.relkind = 'r' AND pg_get_userbyid(c.relowner) = CURRENT_USER)
+	THEN
 		SELECT b.app_schema INTO bound_schema FROM assignment_v3.binding AS b
 		JOIN pg_namespace AS n ON n.nspname = b.app_schema;
 		IF bound_schema <> schema_name THEN

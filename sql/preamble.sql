@@ -3,3 +3,39 @@
 
 -- Nothing that somebody has planted in another schema is ever looked up here.
 SET LOCAL search_path TO pg_catalog, pg_temp;
+
+-- Nor in ours: what is called by name is looked up among all functions of that name, and the best match wins; a view runs
+-- the functions of who made it.  Tables may be there from an earlier attach(), nothing else.  Where a plain owner creates
+-- the extension, all of it must be his, and the schema too, or its owner could add some later; a superuser may restore
+-- what belongs to others.
+DO $$
+DECLARE
+	planted text;
+BEGIN
+	SELECT string_agg(p.object, E'\n' ORDER BY p.object COLLATE "C") INTO planted
+	FROM (
+		SELECT f.oid::regprocedure::text AS object FROM pg_proc AS f WHERE f.pronamespace = 'assignment_v3'::regnamespace
+		UNION ALL
+		SELECT o.oid::regoperator::text FROM pg_operator AS o WHERE o.oprnamespace = 'assignment_v3'::regnamespace
+		UNION ALL
+		SELECT t.oid::regtype::text
+		FROM pg_type AS t
+		LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+		WHERE t.typnamespace = 'assignment_v3'::regnamespace AND t.typelem = 0 AND (t.typtype <> 'c' OR c.relkind = 'c')
+		UNION ALL
+		SELECT c.oid::regclass::text
+		FROM pg_class AS c
+		WHERE c.relnamespace = 'assignment_v3'::regnamespace AND (c.relkind IN ('v', 'm', 'f')
+			OR NOT pg_has_role('@extowner@'::regrole::oid, c.relowner, 'USAGE'))
+		UNION ALL
+		SELECT 'schema assignment_v3'
+		FROM pg_namespace AS n
+		WHERE n.nspname = 'assignment_v3' AND NOT pg_has_role('@extowner@'::regrole::oid, n.nspowner, 'USAGE')
+	) AS p;
+	IF planted IS NOT NULL THEN
+		RAISE EXCEPTION 'schema "assignment_v3" is not free for the extension'
+			USING ERRCODE = 'duplicate_object', DETAIL = planted,
+			HINT = 'These are of somebody else''s making. Find out whose, then drop them or make them the property of who creates the extension.';
+	END IF;
+END
+$$;

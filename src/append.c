@@ -397,8 +397,7 @@ append_begin(Appending *append, Target which, const FieldValues *rows, int nrows
 	memset(append, 0, sizeof(Appending));
 	append->which = which;
 	append->rows = rows;
-	append->relation = table_open(binding_get()->relids[targets[which].relation],
-								  RowExclusiveLock);
+	append->relation = table_open(binding_target(targets[which].relation), RowExclusiveLock);
 	check_privilege(append->relation);
 	if (!slot->valid || slot->relid != RelationGetRelid(append->relation) ||
 		slot->generation != binding_get()->generation)

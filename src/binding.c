@@ -48,6 +48,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
@@ -399,6 +400,48 @@ bind_relations(Binding *binding)
 }
 
 /*
+ * We act as the owner of bookings.  So a relation that somebody else has put
+ * in the place of a bound one, or under the name of a ledger that the app does
+ * not have, would run its owner's triggers, rules and defaults with the rights
+ * of ours.  Without a name here no statement gets to it, as if it were missing.
+ * A superuser needs no such way.
+ */
+static bool
+check_relation(Binding *binding, const char *schema, const char *name, Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	bool		is_table;
+	bool		is_ours;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	is_table = form->relkind == RELKIND_RELATION || form->relkind == RELKIND_PARTITIONED_TABLE;
+	is_ours = form->relowner == binding->owner || superuser_arg(form->relowner);
+	ReleaseSysCache(tuple);
+	if (!is_table)
+		note_defect(binding, psprintf(_("Relation \"%s.%s\" is not a table."), schema, name));
+	if (!is_ours)
+		note_defect(binding, psprintf(_("Relation \"%s.%s\" does not belong to the owner of \"%s\"."),
+									  schema, name, relation_names[BOUND_BOOKINGS]));
+	return is_table && is_ours;
+}
+
+static void
+check_relations(Binding *binding)
+{
+	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
+	{
+		if (!OidIsValid(binding->relids[i]) ||
+			check_relation(binding, binding->app_schema, relation_names[i], binding->relids[i]) ||
+			i == BOUND_BOOKINGS)
+			continue;
+		binding->relations[i] = NULL;
+	}
+}
+
+/*
  * The row outlives DROP EXTENSION ... CASCADE, the triggers do not: without
  * them nothing is attached.
  */
@@ -409,7 +452,7 @@ check_triggers(const Binding *binding)
 
 	if (!OidIsValid(get_trigger_oid(binding->relids[BOUND_BOOKINGS],
 									"zzz_assignment_v3_validate", true)) ||
-		(OidIsValid(history) &&
+		(binding->relations[BOUND_HISTORY] != NULL &&
 		 !OidIsValid(get_trigger_oid(history, "zzz_assignment_v3_events", true))))
 		report_not_attached();
 }
@@ -557,6 +600,17 @@ find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 	return found;
 }
 
+static bool
+is_bound(const Binding *binding, Oid relid)
+{
+	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
+	{
+		if (binding->relids[i] == relid && binding->relations[i] != NULL)
+			return true;
+	}
+	return false;
+}
+
 static void
 bind_keyed_table(Binding *binding, KeyedTable which)
 {
@@ -580,6 +634,9 @@ bind_keyed_table(Binding *binding, KeyedTable which)
 										  EXTENSION_SCHEMA, name, keyed_tables[which].key));
 		return;
 	}
+	if (keyed_tables[which].own ?
+		!check_relation(binding, EXTENSION_SCHEMA, name, relid) : !is_bound(binding, relid))
+		return;
 	relation = table_open(relid, AccessShareLock);
 	keyed->index = find_key_index(relation, keyed->key, then);
 	table_close(relation, AccessShareLock);
@@ -713,12 +770,13 @@ rebuild(void)
 	{
 		read_row(binding);
 		bind_relations(binding);
+		bind_owner(binding);
+		check_relations(binding);
 		check_triggers(binding);
 		bind_columns(binding);
 		check_columns(binding);
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
-		bind_owner(binding);
 		bind_counters(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{
@@ -790,6 +848,15 @@ binding_require_whole(void)
 						binding->app_schema),
 				 errdetail_internal("%s", binding->defects),
 				 errhint("Mend this, or run SELECT * FROM assignment_v3.attach() again.")));
+}
+
+/* A relation to write to without a statement. */
+Oid
+binding_target(BoundRelation which)
+{
+	if (binding_get()->relations[which] == NULL)
+		binding_require_whole();
+	return binding_get()->relids[which];
 }
 
 /*

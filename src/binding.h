@@ -131,6 +131,7 @@ extern void BindingInit(void);
 extern const Binding *binding_get(void);
 extern bool binding_is_whole(void);
 extern void binding_require_whole(void);
+extern Oid	binding_target(BoundRelation which);
 extern void binding_materialize(FunctionCallInfo fcinfo, int ncolumns);
 extern TupleDesc binding_result_type(FunctionCallInfo fcinfo, int ncolumns);
 

@@ -889,7 +889,7 @@ may_be_barred(void)
 {
 	const Binding *binding = binding_get();
 
-	return OidIsValid(binding->relids[BOUND_ALLOCATIONS]) ||
+	return binding->relations[BOUND_ALLOCATIONS] != NULL ||
 		!lookup_is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
 		!lookup_is_empty(binding->keyed[KEYED_BLOCKS].relid);
 }
@@ -1252,7 +1252,8 @@ store_note_legacy(const pg_uuid_t *booking_id, const char *outcome)
 		TimestampTzGetDatum(GetCurrentTimestamp()),
 	};
 
-	if (lookup_is_empty(binding_get()->relids[BOUND_REHEARSALS]))
+	if (binding_get()->relations[BOUND_REHEARSALS] == NULL ||
+		lookup_is_empty(binding_get()->relids[BOUND_REHEARSALS]))
 		return;
 	execute(STMT_NOTE_LEGACY, values, NULL, false, SPI_OK_UPDATE);
 }
