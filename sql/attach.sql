@@ -123,7 +123,13 @@ VALUES
 	('purges', true, NULL,
 	 'A row is one call of purge(): what it deleted and up to when'),
 	('audit', true, NULL,
-	 'A row is one change of the rollout, of the kill switch, or by hand of a breaker: who, when, and from what to what');
+	 'A row is one change of the rollout, of the kill switch, or by hand of a breaker: who, when, and from what to what'),
+	('phases', true, NULL,
+	 'A row says that a phase of the rollout began'),
+	('sign_offs', true, NULL,
+	 'A row says that somebody has signed a phase of the rollout'),
+	('incidents', true, NULL,
+	 'A row is one incident of the rollout');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_tables() IS
 	'Internal to attach(): the tables of a complete schema';
@@ -369,7 +375,25 @@ VALUES
 	('audit', 'restaurant_id', 'uuid', '', 'added', 'Restaurant of the row; NULL means the fleet'),
 	('audit', 'reason', 'text', '', 'added', 'Why, where it was said'),
 	('audit', 'old_row', 'jsonb', '', 'added', 'The row before; NULL where there was none'),
-	('audit', 'new_row', 'jsonb', '', 'added', 'The row after; NULL where there is none');
+	('audit', 'new_row', 'jsonb', '', 'added', 'The row after; NULL where there is none'),
+	('phases', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('phases', 'phase', 'text', 'NOT NULL', 'added', 'Name of the phase'),
+	('phases', 'entered_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When it began'),
+	('phases', 'entered_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Who said so'),
+	('phases', 'earned', 'boolean', '', 'added', 'Whether the phase before had passed its gate; NULL where there is none before'),
+	('phases', 'note', 'text', '', 'added', 'What else there is to say'),
+	('sign_offs', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('sign_offs', 'phase', 'text', 'NOT NULL', 'added', 'Phase that is signed'),
+	('sign_offs', 'role', 'text', 'NOT NULL', 'added', 'qa, engineering, on_call or product_owner'),
+	('sign_offs', 'name', 'text', 'NOT NULL', 'added', 'Who signs'),
+	('sign_offs', 'note', 'text', '', 'added', 'What else there is to say'),
+	('sign_offs', 'signed_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('sign_offs', 'signed_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Role that wrote it down'),
+	('incidents', 'id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', 'added', 'Key'),
+	('incidents', 'severity', 'text', 'NOT NULL', 'added', 'P1, P2 or P3'),
+	('incidents', 'note', 'text', 'NOT NULL', 'added', 'What happened'),
+	('incidents', 'occurred_at', 'timestamptz', 'NOT NULL DEFAULT clock_timestamp()', 'added', 'When'),
+	('incidents', 'recorded_by', 'text', 'NOT NULL DEFAULT CURRENT_USER', 'added', 'Role that wrote it down');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_columns_own() IS
 	'Internal to attach(): columns of the pipeline''s own tables';
@@ -498,7 +522,14 @@ VALUES
 	('counters', 'singleton_check', 'CHECK (singleton)'),
 	('purges', 'pkey', 'PRIMARY KEY (id)'),
 	('audit', 'pkey', 'PRIMARY KEY (id)'),
-	('audit', 'action_check', 'CHECK (action IN (''insert'', ''update'', ''delete'', ''truncate''))');
+	('audit', 'action_check', 'CHECK (action IN (''insert'', ''update'', ''delete'', ''truncate''))'),
+	('phases', 'pkey', 'PRIMARY KEY (id)'),
+	('phases', 'phase_check', 'CHECK (phase IN (''development'', ''staging_shadow'', ''staging_full'', ''production_shadow'', '
+	 '''production_10'', ''production_50'', ''production_100''))'),
+	('sign_offs', 'pkey', 'PRIMARY KEY (id)'),
+	('sign_offs', 'role_check', 'CHECK (role IN (''qa'', ''engineering'', ''on_call'', ''product_owner''))'),
+	('incidents', 'pkey', 'PRIMARY KEY (id)'),
+	('incidents', 'severity_check', 'CHECK (severity IN (''P1'', ''P2'', ''P3''))');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_constraints_own() IS
 	'Internal to attach(): constraints of the pipeline''s own tables';

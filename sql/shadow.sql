@@ -58,11 +58,11 @@ $$;
 COMMENT ON FUNCTION assignment_v3.paired_difference(bigint, bigint, bigint, bigint) IS
 	'Internal to shadow_report(): difference of two paired proportions with its 95 % interval after Newcombe';
 
--- shadow_pairs(): a row per booking rehearsed since then: the newest rehearsal beside what another writer has made of
+-- shadow_pairs(): a row per booking rehearsed since then and before a time: the newest rehearsal beside what another writer has made of
 -- the booking.  other_confirmed is null while that is not known: the other writer may still be at it, for the ten
 -- minutes after which a waiting booking counts as stuck.  Bookings that were cancelled before anybody confirmed them,
 -- that are gone, or that the pipeline itself or staff through it have settled are no pairs.
-CREATE FUNCTION assignment_v3.shadow_pairs(since timestamptz)
+CREATE FUNCTION assignment_v3.shadow_pairs(since timestamptz, until timestamptz DEFAULT 'infinity')
 RETURNS TABLE (booking_id uuid, restaurant_id uuid, duration_ms float8, confirmed boolean, reason text, table_ids uuid[],
 	other_confirmed boolean, other_reason text, other_table_ids uuid[])
 LANGUAGE plpgsql STABLE
@@ -73,7 +73,7 @@ BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
 		WITH newest AS MATERIALIZED (
 			SELECT DISTINCT ON (r.booking_id) r.* FROM @app@.booking_assignment_shadow_results AS r
-			WHERE r.created_at >= $1
+			WHERE r.created_at >= $1 AND r.created_at < $3
 			ORDER BY r.booking_id, r.version DESC
 		), settled AS (
 			SELECT n.*, b.status::text AS status, last.ours, COALESCE(NOT last.ours,
@@ -101,10 +101,10 @@ BEGIN
 			ORDER BY v.created_at DESC LIMIT 1
 		) AS e ON e.result NOT IN ('succeeded', 'already_confirmed')
 		WHERE s.elsewhere OR s.ours IS NOT TRUE AND s.status NOT IN ('cancelled', 'no_show')$q$, assignment_v3.bound_schema())
-		USING shadow_pairs.since, clock_timestamp() - interval '10 minutes';
+		USING shadow_pairs.since, clock_timestamp() - interval '10 minutes', shadow_pairs.until;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.shadow_pairs(timestamptz) IS
+COMMENT ON FUNCTION assignment_v3.shadow_pairs(timestamptz, timestamptz) IS
 	'Internal to shadow_report(): each rehearsed booking beside what another writer made of it';
 
 -- shadow_twins(): the same for the pipeline against itself: a booking's last rehearsal beside its first, where nothing

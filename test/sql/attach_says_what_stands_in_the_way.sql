@@ -19,7 +19,9 @@ INSERT INTO test.calls SELECT format('SELECT assignment_v3.%s', c) FROM unnest(A
 	$$grant_access('pg_monitor')$$, $$grant_monitoring('pg_monitor')$$, $$revoke_monitoring('pg_monitor')$$, $$expose('public', 'pg_monitor')$$,
 	$$set_rollout(NULL, 'active')$$, 'clear_rollout(NULL)', 'rollout_preview(10)', 'unfinished()',
 	$$open_breaker(gen_random_uuid(), '1 hour', 'why')$$, $$reset_breaker(gen_random_uuid(), 'why')$$,
-	'shadow_report()', 'shadow_side_effects()', 'stats()']) AS c;
+	'shadow_report()', 'shadow_side_effects()', 'stats()',
+	$$enter_phase('development')$$, $$sign_off('development', 'qa', 'Ada')$$, $$record_incident('P1', 'bang')$$,
+	$$gate('development')$$, $$gate_passed('development')$$]) AS c;
 SELECT c.call, c.refusal, count(*) OVER (PARTITION BY c.refusal) AS times
 FROM (SELECT substring(call FROM 'v3\.(\w+)') AS call, string_agg(r, ' ') AS refusal FROM test.calls, test.refusal(call) AS r GROUP BY calls.call) AS c
 ORDER BY 1;
