@@ -62,6 +62,11 @@ VALUES
 	('verify', false, true),
 	('service_timeline', true, false),
 	('rollout_report', false, true),
+	('rollout_preview', false, true),
+	('rollout_bucket', false, true),
+	('unfinished', false, true),
+	('gate', false, true),
+	('gate_passed', false, true),
 	('shadow_report', false, true),
 	('shadow_side_effects', false, true),
 	('library_version', true, true),
@@ -71,6 +76,13 @@ VALUES
 	('enqueue_existing', false, false),
 	('purge', false, false),
 	('kill', false, false),
+	('set_rollout', false, false),
+	('clear_rollout', false, false),
+	('open_breaker', false, false),
+	('reset_breaker', false, false),
+	('enter_phase', false, false),
+	('sign_off', false, false),
+	('record_incident', false, false),
 	('revive', false, false),
 	('grant_flags', false, false),
 	('grant_access', false, false),
@@ -197,7 +209,7 @@ SELECT r.ordinal, r.oid, r.qualified, CASE WHEN r.relation = ANY (assignment_v3.
 	SELECT c.name
 	FROM assignment_v3.attach_columns() AS c
 	JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = c.name AND NOT a.attisdropped
-	WHERE c.relation = r.relation AND c.adopt <> 'optional' AND c.name <> 'payload'
+	WHERE c.relation = r.relation AND (c.adopt <> 'optional' OR c.name = 'timezone') AND c.name <> 'payload'
 	ORDER BY c.ordinal) END
 FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.kind IN ('r', 'p') AND (purpose = 'monitoring' OR r.own AND r.relation = ANY (assignment_v3.access_status_tables()));

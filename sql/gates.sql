@@ -165,7 +165,6 @@ CREATE FUNCTION assignment_v3.gate_frame_of(phase text, at timestamptz)
 RETURNS assignment_v3.gate_frame
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	frame assignment_v3.gate_frame;
@@ -204,7 +203,6 @@ CREATE FUNCTION assignment_v3.gate_decisions(frame assignment_v3.gate_frame)
 RETURNS assignment_v3.gate_frame
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -240,7 +238,6 @@ CREATE FUNCTION assignment_v3.gate_endings(frame assignment_v3.gate_frame,
 	OUT ended bigint, OUT confirmed bigint, OUT manual_review bigint)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -312,7 +309,6 @@ CREATE FUNCTION assignment_v3.gate_time(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	kills bigint;
@@ -368,18 +364,20 @@ CREATE FUNCTION assignment_v3.gate_weekend(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET jit TO off
 AS $$
 DECLARE
 	zones bigint;
 	lacking text;
 	starts bigint;
+	has_zone boolean := EXISTS (
+		SELECT FROM pg_attribute AS a JOIN assignment_v3.attach_relations(frame.app_schema) AS r ON r.oid = a.attrelid
+		WHERE r.relation = 'restaurants' AND a.attname = 'timezone' AND NOT a.attisdropped);
 BEGIN
-	EXECUTE assignment_v3.attach_expand($q$
+	EXECUTE assignment_v3.attach_expand(format($q$
 		WITH zone AS MATERIALIZED (
 			SELECT z.name, assignment_v3.gate_zone(z.name) AS known, z.restaurants FROM (
-				SELECT to_jsonb(r) ->> 'timezone' AS name, array_agg(r.id) AS restaurants FROM @app@.restaurants AS r
+				SELECT %s AS name, array_agg(r.id) AS restaurants FROM @app@.restaurants AS r
 				WHERE r.id = ANY ($3) AND r.is_active GROUP BY 1
 			) AS z
 		), evening AS MATERIALIZED (
@@ -396,7 +394,7 @@ BEGIN
 				ON v.created_at >= w.opens AND v.created_at < w.closes AND v.restaurant_id = ANY (w.restaurants)
 			 WHERE v.source = 'assignment.coordinator' AND v.event_type = 'coordinator.start'
 				AND v.created_at >= $1 AND v.created_at < $2)
-		FROM zone AS z$q$, frame.app_schema)
+		FROM zone AS z$q$, CASE WHEN has_zone THEN 'r.timezone::text' ELSE 'NULL::text' END), frame.app_schema)
 		INTO zones, lacking, starts USING frame.since, frame.until, frame.restaurants;
 	RETURN QUERY SELECT 'weekend evening', CASE WHEN zones = 0 OR lacking IS NOT NULL THEN 'no' ELSE 'yes' END,
 		'Saturday or Sunday, 18 to 22 o''clock',
@@ -413,7 +411,6 @@ CREATE FUNCTION assignment_v3.gate_shadow(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET jit TO off
 AS $$
 DECLARE
@@ -492,13 +489,12 @@ COMMENT ON FUNCTION assignment_v3.gate_rates(assignment_v3.gate_frame) IS
 	'Internal to gate(): confirmation and manual review';
 
 -- gate_leftovers(): nothing stuck, no message told twice.  Stuck is what has been due for ten minutes where the mode is
--- active, and what is unfinished there without being queued.  A guest is told twice by two messages of one version, or
--- by a second confirmation that neither a reopening nor a move explains.
+-- active, and what is unfinished there without being queued.  A guest is told twice by two messages of one version, and
+-- by more messages than the booking has arrived in that state.
 CREATE FUNCTION assignment_v3.gate_leftovers(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET jit TO off
 AS $$
 DECLARE
@@ -511,10 +507,13 @@ BEGIN
 		'due for more than 10 minutes, or unfinished and not queued';
 
 	EXECUTE assignment_v3.attach_expand($q$
-		SELECT COALESCE(sum(g.messages), 0)::bigint AS messages, COALESCE(sum(g.repeated), 0)::bigint AS repeated FROM (
-			SELECT count(*) AS messages, count(*) - count(DISTINCT o.payload ->> 'version')
-				+ GREATEST(0, count(DISTINCT o.payload ->> 'version') FILTER (WHERE o.event_type = 'booking.assignment_state.confirmed'
-					AND NOT COALESCE(o.payload -> 'metadata' ?| ARRAY['reopened', 'moved'], false)) - 1) AS repeated
+		SELECT COALESCE(sum(g.messages), 0)::bigint AS messages,
+			COALESCE(sum(g.messages - LEAST(g.versions, GREATEST(g.arrivals, 1))), 0)::bigint AS repeated
+		FROM (
+			SELECT count(*) AS messages, count(DISTINCT o.dedupe_key) AS versions, (
+				SELECT count(*) FROM @app@.booking_assignment_state_history AS h
+				WHERE h.booking_id = o.booking_id AND h.to_state::text = split_part(o.event_type, '.', 3)
+					AND h.reason IS DISTINCT FROM 'facts_changed' AND NOT h.metadata ? 'external') AS arrivals
 			FROM @app@.capacity_outbox AS o
 			WHERE o.event_type LIKE 'booking.assignment\_state.%' AND o.created_at >= $1 AND o.created_at < $2
 			GROUP BY o.booking_id, o.event_type
@@ -583,7 +582,6 @@ CREATE FUNCTION assignment_v3.gate_comparison(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	earlier assignment_v3.gate_frame := assignment_v3.gate_frame_of(frame.before, frame.since);
@@ -607,7 +605,6 @@ CREATE FUNCTION assignment_v3.gate_people(frame assignment_v3.gate_frame)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	incidents record;
@@ -665,18 +662,18 @@ COMMENT ON FUNCTION assignment_v3.gate_rows(assignment_v3.gate_frame) IS
 
 -- gate(): has the next phase been earned?  One row per criterion of this one, as things stand or stood at a time.  A
 -- phase that was not entered has shown nothing.
--- Errors: PT422 no such phase, 55000 not attached.
+-- Errors: PT422 no such phase, 55000 not attached, 42501 where row-level security would hide rows.
 CREATE FUNCTION assignment_v3.gate(phase text, at timestamptz DEFAULT NULL)
 RETURNS TABLE (criterion text, actual text, required text, verdict text, detail text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 DECLARE
 	frame assignment_v3.gate_frame;
 	entered boolean;
 BEGIN
-	PERFORM assignment_v3.bound_schema();
+	PERFORM assignment_v3.check_sees_all(r.oid) FROM assignment_v3.attach_relations(assignment_v3.bound_schema()) AS r
+	WHERE r.oid IS NOT NULL;
 	PERFORM assignment_v3.gate_check_phase(gate.phase);
 	frame := assignment_v3.gate_frame_of(gate.phase, COALESCE(gate.at, clock_timestamp()));
 	entered := EXISTS (SELECT FROM assignment_v3.phases AS p WHERE p.phase = gate.phase AND p.entered_at <= frame.until);

@@ -102,7 +102,6 @@ CREATE FUNCTION assignment_v3.unfinished_ids(app_schema text, restaurant_id uuid
 RETURNS TABLE (booking_id uuid)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET enable_seqscan TO off
 SET enable_hashjoin TO off
 SET enable_mergejoin TO off
@@ -136,12 +135,11 @@ COMMENT ON FUNCTION assignment_v3.unfinished_ids(text, uuid) IS
 
 -- unfinished(): bookings of a restaurant, or with null of all, that the pipeline has touched and not ended: where
 -- the mode is not active any more, the legacy path has to take them over.
--- Errors: 55000 not attached.
+-- Errors: 55000 not attached, 42501 where row-level security would hide rows.
 CREATE FUNCTION assignment_v3.unfinished(restaurant_id uuid DEFAULT NULL)
 RETURNS SETOF assignment_v3.unfinished_booking
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET enable_seqscan TO off
 SET enable_hashjoin TO off
 SET enable_mergejoin TO off
@@ -150,6 +148,9 @@ AS $$
 DECLARE
 	app_schema text := assignment_v3.bound_schema();
 BEGIN
+	PERFORM assignment_v3.check_sees_all(r.oid) FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.relation IN ('restaurants', 'bookings', 'booking_table_assignments', 'booking_assignment_state_history',
+		'booking_assignment_attempts', 'queue', 'rollout', 'kill_switch') AND r.oid IS NOT NULL;
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
 		SELECT b.id, b.restaurant_id, (assignment_v3.mode(b.restaurant_id)).mode, b.assignment_state::text,
 			b.assignment_state_version, COALESCE(entered.at, tried.first_at, q.enqueued_at, b.created_at),
@@ -313,12 +314,11 @@ COMMENT ON FUNCTION assignment_v3.clear_rollout(uuid, text) IS
 -- rollout_preview(): which restaurants would change their mode if the fleet were active at this percentage, in the
 -- order in which the rollout reaches them.  Those with a row of their own stay as they are.  In flight are bookings
 -- that wait for tables; unfinished those of them that the pipeline has touched.
--- Errors: PT422 no percentage, 55000 not attached.
+-- Errors: PT422 no percentage, 55000 not attached, 42501 where row-level security would hide rows.
 CREATE FUNCTION assignment_v3.rollout_preview(percent integer)
 RETURNS TABLE (restaurant_id uuid, name text, bucket integer, mode text, mode_then text, in_flight bigint, unfinished bigint)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 SET enable_seqscan TO off
 SET enable_hashjoin TO off
 SET enable_mergejoin TO off
@@ -331,6 +331,9 @@ BEGIN
 	IF percent IS NULL OR percent NOT BETWEEN 0 AND 100 THEN
 		RAISE EXCEPTION 'percent must be 0 to 100' USING ERRCODE = 'PT422';
 	END IF;
+	PERFORM assignment_v3.check_sees_all(r.oid) FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.relation IN ('restaurants', 'bookings', 'booking_table_assignments', 'booking_assignment_state_history',
+		'booking_assignment_attempts', 'queue', 'rollout', 'kill_switch') AND r.oid IS NOT NULL;
 	IF (SELECT m.reason FROM assignment_v3.mode() AS m) = 'kill' THEN
 		RAISE NOTICE 'the pipeline is off until revive(), whatever the percentage';
 	END IF;

@@ -261,22 +261,26 @@ SELECT actual, verdict FROM test.gate('staging_full', 48, 'stuck bookings');
 INSERT INTO booking_assignment_attempts (booking_id, attempt_no, result, reason, created_at) SELECT id, 1, 'failure', 'error', test.hour(2) FROM bookings;
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'stuck bookings');
 RESET assignment_v3.enabled;
-CREATE PROCEDURE test.message(booking int, version int, more jsonb DEFAULT '{}', hour numeric DEFAULT 1, state text DEFAULT 'confirmed', key text DEFAULT NULL)
+CREATE PROCEDURE test.message(booking int, version int, state text DEFAULT 'confirmed', hour numeric DEFAULT 1, arrived boolean DEFAULT true, key text DEFAULT NULL)
 LANGUAGE sql AS $$
-	INSERT INTO capacity_outbox (created_at, event_type, dedupe_key, booking_id, payload) VALUES (test.hour(hour), 'booking.assignment_state.' || state, key,
-		test.id('b', booking), jsonb_build_object('version', version, 'metadata', more))
+	INSERT INTO booking_assignment_state_history (booking_id, from_state, to_state, version) SELECT test.id('b', booking), 'assigned', state::booking_assignment_state, version WHERE arrived;
+	INSERT INTO capacity_outbox (created_at, event_type, dedupe_key, booking_id)
+	VALUES (test.hour(hour), 'booking.assignment_state.' || state, COALESCE(key, test.id('b', booking) || ':' || version), test.id('b', booking));
 $$;
-CALL test.message(1, 6);
-CALL test.message(1, 8, '{"reopened": true}');
-CALL test.message(1, 9, '{"moved": true}');
-CALL test.message(2, 5, state => 'manual_review');
-CALL test.message(2, 8);
-CALL test.message(3, 6, hour => -1);
-CALL test.message(3, 6);
+SELECT min(test.no(id)) AS one, max(test.no(id)) AS other FROM bookings \gset
+CALL test.message(:one, 6);
+CALL test.message(:one, 8);
+CALL test.message(:one, 10);
+CALL test.message(:other, 5, 'manual_review');
+CALL test.message(:other, 8);
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
-CALL test.message(2, 8);
+-- under another key, and without any
+CALL test.message(:other, 8, arrived => false, key => 'once more', hour => 50);
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
-CALL test.message(3, 9);
+CALL test.message(:other, 9, arrived => false);
+SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
+CALL test.message(:one, 10, arrived => false, key => 'and more');
+UPDATE capacity_outbox SET dedupe_key = NULL WHERE dedupe_key = 'and more';
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
 CALL test.clear();
 

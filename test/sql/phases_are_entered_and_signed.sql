@@ -35,6 +35,31 @@ SELECT actual, verdict FROM assignment_v3.gate('staging_full') WHERE criterion =
 SELECT count(assignment_v3.enter_phase('staging_full', 'second try'));
 SELECT actual, verdict FROM assignment_v3.gate('staging_full') WHERE criterion = 'sign-off by qa';
 
+-- whoever watches may ask, and sees the same; whoever can't see everything is not told that all is well
+CREATE ROLE phases_watcher;
+GRANT USAGE ON SCHEMA test TO phases_watcher;
+SELECT count(*) > 0 AS granted FROM assignment_v3.grant_monitoring('phases_watcher');
+CREATE TABLE test.seen AS SELECT p.phase, g.criterion, g.actual, g.verdict FROM assignment_v3.gate_phases() AS p CROSS JOIN LATERAL assignment_v3.gate(p.phase) AS g
+WHERE p.mode = 'active' AND p.phase <> 'development';
+GRANT SELECT ON test.seen TO phases_watcher;
+SET ROLE phases_watcher;
+SELECT count(*) AS differ FROM (
+	TABLE test.seen EXCEPT ALL
+	SELECT phase, g.criterion, g.actual, g.verdict FROM unnest(ARRAY['staging_full', 'production_10', 'production_50', 'production_100']) AS phase
+	CROSS JOIN LATERAL assignment_v3.gate(phase) AS g) AS d;
+SELECT count(*) AS unfinished FROM assignment_v3.unfinished();
+SELECT count(*) AS would_flip FROM assignment_v3.rollout_preview(100);
+SELECT code FROM test.refused($$SELECT assignment_v3.enter_phase('development')$$);
+SELECT code FROM test.refused($$SELECT assignment_v3.set_rollout(NULL, 'active')$$);
+RESET ROLE;
+ALTER TABLE assignment_v3.incidents FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS assignment_v3_monitoring ON assignment_v3.incidents;
+SELECT policyname FROM pg_policies WHERE tablename = 'incidents';
+SET ROLE phases_watcher;
+SELECT code FROM test.refused($$SELECT * FROM assignment_v3.gate('production_100')$$);
+RESET ROLE;
+SELECT count(*) > 0 AS revoked FROM assignment_v3.revoke_monitoring('phases_watcher');
+
 SELECT code, message, hint FROM test.refused($$SELECT assignment_v3.enter_phase('production')$$);
 SELECT code, message FROM test.refused($$SELECT assignment_v3.enter_phase(NULL)$$);
 SELECT code, message FROM test.refused($$SELECT assignment_v3.gate('production')$$);
@@ -51,3 +76,4 @@ COMMIT;
 
 \c :origin
 DROP DATABASE phases;
+DROP ROLE phases_watcher;
