@@ -70,7 +70,13 @@ VALUES
 	('shadow_report', false, true),
 	('shadow_side_effects', false, true),
 	('library_version', true, true),
-	('flag_accepts', false, true),
+	('flag_accepts', true, true),
+	('stats', false, true),
+	('unfinished', false, true),
+	('rollout_preview', false, true),
+	('rollout_bucket', true, true),
+	('gate', false, true),
+	('gate_passed', false, true),
 	('attach', false, false),
 	('detach', false, false),
 	('enqueue_existing', false, false),
@@ -90,7 +96,14 @@ VALUES
 	('grant_monitoring', false, false),
 	('revoke_monitoring', false, false),
 	('expose', false, false),
-	('unexpose', false, false);
+	('unexpose', false, false),
+	('set_rollout', false, false),
+	('clear_rollout', false, false),
+	('open_breaker', false, false),
+	('reset_breaker', false, false),
+	('enter_phase', false, false),
+	('sign_off', false, false),
+	('record_incident', false, false);
 $$;
 COMMENT ON FUNCTION assignment_v3.access_functions() IS
 	'Internal to grant_access(): which function serves whom';
@@ -266,7 +279,15 @@ CROSS JOIN LATERAL (
 	WHERE a.attrelid = t.relation AND a.attname = ANY (t.columns) AND assignment_v3.access_holds(a.attacl, role, 'SELECT')
 ) AS s (shown)
 UNION ALL
-SELECT ARRAY[4, row_number() OVER (ORDER BY v.relname)], 'SELECT', format('TABLE assignment_v3.%I', v.relname),
+SELECT ARRAY[4, row_number() OVER (ORDER BY q.relname)], 'SELECT', format('SEQUENCE assignment_v3.%I', q.relname),
+	h.held, h.held, has_sequence_privilege(q.oid, 'SELECT WITH GRANT OPTION')
+FROM pg_depend AS d
+JOIN pg_class AS q ON q.oid = d.objid AND q.relkind = 'S'
+CROSS JOIN LATERAL assignment_v3.access_holds(q.relacl, role, 'SELECT') AS h (held)
+WHERE purpose = 'monitoring' AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+	AND d.refobjid = to_regclass('assignment_v3.counters') AND d.refobjsubid > 0
+UNION ALL
+SELECT ARRAY[5, row_number() OVER (ORDER BY v.relname)], 'SELECT', format('TABLE assignment_v3.%I', v.relname),
 	h.held, h.held, has_table_privilege(v.oid, 'SELECT WITH GRANT OPTION')
 FROM assignment_v3.access_views() AS w
 JOIN pg_class AS v ON v.oid = w.view
@@ -309,7 +330,7 @@ SELECT i.place, 'granted', i.object, format('GRANT %s ON %s TO %I;', i.privilege
 FROM assignment_v3.access_items(purpose, role, app_schema) AS i
 WHERE NOT i.granted
 UNION ALL
-SELECT ARRAY[5, p.ordinal, 1], CASE WHEN p.roles IS NULL THEN 'created' ELSE 'altered' END,
+SELECT ARRAY[6, p.ordinal, 1], CASE WHEN p.roles IS NULL THEN 'created' ELSE 'altered' END,
 	format('POLICY %I ON %s', p.name, p.qualified),
 	CASE WHEN p.roles IS NULL
 		THEN format('CREATE POLICY %I ON %s FOR SELECT TO %I USING (true);', p.name, p.qualified, pg_get_userbyid(role))
@@ -319,7 +340,7 @@ SELECT ARRAY[5, p.ordinal, 1], CASE WHEN p.roles IS NULL THEN 'created' ELSE 'al
 FROM assignment_v3.access_policies(purpose, role, app_schema) AS p
 WHERE p.needed AND NOT p.listed
 UNION ALL
-SELECT ARRAY[5, p.ordinal, 2], 'commented', format('POLICY %I ON %s', p.name, p.qualified),
+SELECT ARRAY[6, p.ordinal, 2], 'commented', format('POLICY %I ON %s', p.name, p.qualified),
 	format('COMMENT ON POLICY %I ON %s IS %L;', p.name, p.qualified, CASE purpose
 		WHEN 'monitoring' THEN 'Roles given monitoring by assignment_v3.grant_monitoring() see every row'
 		ELSE 'Roles given access by assignment_v3.grant_access() see every row' END)

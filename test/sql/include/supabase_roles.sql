@@ -1,11 +1,14 @@
 -- The roles, schemas and default privileges of a self-hosted Supabase database, in the scratch database that
--- scratch_database.sql has made.  app_owner stands for Supabase's postgres: no superuser, but owner of the database and
+-- scratch_database.sql has made, or any other where schema test exists.  app_owner stands for Supabase's postgres: no superuser, but owner of the database and
 -- of the schemas public and extensions, above row-level security, and member of the roles that requests are served as.
 -- authenticator logs in for PostgREST and has no right but to switch to one of them.  supabase_admin is a superuser.
 --
 -- Roles belong to the cluster: supabase_roles_drop.sql removes them, and what a test that stopped early has left behind
 -- is removed here.
+\if :{?srcdir}
+\else
 \getenv srcdir PG_ABS_SRCDIR
+\endif
 \i :srcdir/sql/include/supabase_roles_drop.sql
 CREATE ROLE supabase_admin SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS;
 CREATE ROLE app_owner LOGIN NOSUPERUSER CREATEDB CREATEROLE BYPASSRLS;

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
 	FOREACH role IN ARRAY ARRAY['supabase_admin', 'app_owner', 'anon', 'authenticated', 'service_role', 'authenticator'] LOOP
 		IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role) THEN
-			EXECUTE format('DROP OWNED BY %I', role);
+			EXECUTE format('DROP OWNED BY %I CASCADE', role);
 			EXECUTE format('DROP ROLE %I', role);
 		END IF;
 	END LOOP;
