@@ -59,8 +59,10 @@ VALUES
 	('state_diagram', true, true),
 	('mode', true, true),
 	('status', true, true),
-	('verify', false, true),
 	('service_timeline', true, false),
+	('library_version', true, true),
+	('flag_accepts', true, true),
+	('verify', false, true),
 	('rollout_report', false, true),
 	('rollout_preview', false, true),
 	('rollout_bucket', false, true),
@@ -69,14 +71,7 @@ VALUES
 	('gate_passed', false, true),
 	('shadow_report', false, true),
 	('shadow_side_effects', false, true),
-	('library_version', true, true),
-	('flag_accepts', true, true),
 	('stats', false, true),
-	('unfinished', false, true),
-	('rollout_preview', false, true),
-	('rollout_bucket', true, true),
-	('gate', false, true),
-	('gate_passed', false, true),
 	('attach', false, false),
 	('detach', false, false),
 	('enqueue_existing', false, false),
@@ -96,14 +91,7 @@ VALUES
 	('grant_monitoring', false, false),
 	('revoke_monitoring', false, false),
 	('expose', false, false),
-	('unexpose', false, false),
-	('set_rollout', false, false),
-	('clear_rollout', false, false),
-	('open_breaker', false, false),
-	('reset_breaker', false, false),
-	('enter_phase', false, false),
-	('sign_off', false, false),
-	('record_incident', false, false);
+	('unexpose', false, false);
 $$;
 COMMENT ON FUNCTION assignment_v3.access_functions() IS
 	'Internal to grant_access(): which function serves whom';

@@ -6,7 +6,7 @@
 -- fail by a grant that goes too far, by default privileges, by a key in a row that a trigger trusts, or by a temporary table.
 \set srcdir test
 SET client_min_messages TO warning;
-SELECT plan(48);
+SELECT plan(49);
 SELECT current_user AS superuser, current_database() AS database \gset
 CREATE SCHEMA test;
 GRANT USAGE, CREATE ON SCHEMA test TO PUBLIC;
@@ -107,6 +107,7 @@ SELECT is_empty($$SELECT o.role, p.oid::regprocedure FROM pg_proc AS p, pg_temp.
 	WHERE p.pronamespace = 'assignment_v3'::regnamespace AND p.prorettype = 'trigger'::regtype AND has_function_privilege(o.role, p.oid, 'EXECUTE')$$,
 	'no outsider can make a trigger of ours');
 
+SELECT is_empty('SELECT f.name FROM assignment_v3.access_functions() AS f GROUP BY f.name HAVING count(*) > 1', 'access_functions() lists each once');
 -- who may: the service role, what the app needs, and not what is the owner's
 SELECT is_empty($$SELECT f.name FROM assignment_v3.access_functions() AS f WHERE NOT EXISTS (SELECT FROM pg_temp.calls AS c WHERE c.name = f.name)$$,
 	'access_functions() lists no function that does not exist');
