@@ -43,6 +43,43 @@ $$;
 COMMENT ON FUNCTION assignment_v3.report_states(text) IS
 	'Internal to rollout_report(): bookings by state';
 
+-- report_agreement(): how the rehearsals compare with the legacy path; of a caller who may not see that, only that.
+CREATE FUNCTION assignment_v3.report_agreement()
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN (SELECT to_jsonb(s) FROM assignment_v3.shadow_report('7 days') AS s WHERE s.restaurant_id IS NULL);
+EXCEPTION WHEN insufficient_privilege THEN
+	RETURN '{"hidden": true}';
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.report_agreement() IS
+	'Internal to rollout_report(): the comparison with the legacy path';
+
+-- report_phases(): the phases, when each was entered last, and the criteria of the one entered last of all.
+CREATE FUNCTION assignment_v3.report_phases()
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	present text;
+BEGIN
+	SELECT p.phase INTO present FROM assignment_v3.phases AS p ORDER BY p.entered_at DESC, p.id DESC LIMIT 1;
+	RETURN jsonb_build_object('present', present,
+		'phases', (SELECT jsonb_agg(jsonb_build_object('phase', g.phase, 'ordinal', g.ordinal, 'entered_at', (
+				SELECT max(p.entered_at) FROM assignment_v3.phases AS p WHERE p.phase = g.phase)) ORDER BY g.ordinal)
+			FROM assignment_v3.gate_phases() AS g),
+		'criteria', (SELECT COALESCE(jsonb_agg(c), '[]') FROM assignment_v3.gate(present) AS c WHERE present IS NOT NULL));
+EXCEPTION WHEN insufficient_privilege THEN
+	RETURN '{"hidden": true}';
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.report_phases() IS
+	'Internal to rollout_report(): the phases, and the gate of the present one';
+
 -- report_data(): the document that the page is made of.
 -- Errors: 55000 not attached, 42501.
 CREATE FUNCTION assignment_v3.report_data()
@@ -60,7 +97,8 @@ BEGIN
 		'states', assignment_v3.report_states(app_schema),
 		'rates', (SELECT COALESCE(jsonb_agg(r), '[]') FROM assignment_v3.watch_confirmation_rate() AS r),
 		'latency', (SELECT COALESCE(jsonb_agg(l), '[]') FROM assignment_v3.watch_latency() AS l),
-		'agreement', (SELECT to_jsonb(s) FROM assignment_v3.shadow_report('7 days') AS s WHERE s.restaurant_id IS NULL),
+		'agreement', assignment_v3.report_agreement(),
+		'rollout', assignment_v3.report_phases(),
 		'alerts', (SELECT jsonb_agg(a) FROM assignment_v3.watch_alerts() AS a),
 		'outbox', (SELECT to_jsonb(o) FROM assignment_v3.watch_outbox_health() AS o));
 END;
@@ -162,16 +200,17 @@ COMMENT ON FUNCTION assignment_v3.report_limit(numeric, numeric, text) IS
 	'Internal to rollout_report(): a limit in a plot';
 
 -- report_plot(): a section with its heading and a plot; or, without one, with the word that there is nothing yet.
-CREATE FUNCTION assignment_v3.report_plot(heading text, explanation text, plot text, missing text)
+CREATE FUNCTION assignment_v3.report_plot(heading text, explanation text, plot text, missing text, height integer DEFAULT 230)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format(E'<section>\n<h2>%s</h2>\n<p>%s</p>\n%s\n</section>', assignment_v3.timeline_escape(heading), assignment_v3.timeline_escape(explanation),
 	CASE WHEN plot IS NULL THEN format('<p class="none">%s</p>', assignment_v3.timeline_escape(missing))
-		ELSE format(E'<svg viewBox="0 0 540 230" role="img" aria-label="%s">\n%s\n</svg>', assignment_v3.timeline_escape(heading), plot) END);
+		ELSE format(E'<svg viewBox="0 0 %s %s" role="img" aria-label="%s">\n%s\n</svg>', CASE height WHEN 230 THEN 540 ELSE 1080 END, height,
+			assignment_v3.timeline_escape(heading), plot) END);
 $$;
-COMMENT ON FUNCTION assignment_v3.report_plot(text, text, text, text) IS
+COMMENT ON FUNCTION assignment_v3.report_plot(text, text, text, text, integer) IS
 	'Internal to rollout_report(): a section with a plot';
 
 -- ---------------------------------------------------------------------
@@ -227,9 +266,9 @@ SELECT assignment_v3.report_plot('Decision time', format('Median, 95th and 99th 
 		CASE m.mode WHEN 'shadow' THEN 'rehearsals' ELSE 'decisions' END),
 	assignment_v3.report_axes((data ->> 'at')::timestamptz, 24, m.ceiling, 'ms')
 		|| assignment_v3.report_line(m.points, 'p99_ms', (data ->> 'at')::timestamptz, 24, m.ceiling, 'third', 'p99',
-			greatest(28 - (m.p99 - m.p50) * 176 / m.ceiling, greatest(14 - (m.p95 - m.p50) * 176 / m.ceiling, 0) + 14 - (m.p99 - m.p95) * 176 / m.ceiling, 0))
+			greatest(30 - (m.p99 - m.p50) * 176 / m.ceiling, greatest(15 - (m.p95 - m.p50) * 176 / m.ceiling, 0) + 15 - (m.p99 - m.p95) * 176 / m.ceiling, 0))
 		|| assignment_v3.report_line(m.points, 'p95_ms', (data ->> 'at')::timestamptz, 24, m.ceiling, 'second', 'p95',
-			greatest(14 - (m.p95 - m.p50) * 176 / m.ceiling, 0))
+			greatest(15 - (m.p95 - m.p50) * 176 / m.ceiling, 0))
 		|| assignment_v3.report_line(m.points, 'p50_ms', (data ->> 'at')::timestamptz, 24, m.ceiling, 'first', 'p50'),
 	'Nothing has been decided in the last 24 hours.')
 FROM (VALUES (true)) AS one (present)
@@ -259,7 +298,8 @@ SELECT assignment_v3.report_plot('Rehearsals beside the legacy path',
 		format('%s (%s %%)', assignment_v3.report_number(c.bookings), assignment_v3.report_number(round(100 * c.bookings / c.total, 1)))), E'\n' ORDER BY c.n)
 	|| assignment_v3.report_difference((data -> 'agreement' ->> 'difference')::numeric, (data -> 'agreement' ->> 'difference_low')::numeric,
 		(data -> 'agreement' ->> 'difference_high')::numeric, data -> 'agreement' ->> 'note'),
-	'No booking has been rehearsed and tried by the legacy path yet.')
+	CASE WHEN data -> 'agreement' ? 'hidden' THEN 'Not for the eyes of this role: see grant_monitoring().'
+		ELSE 'No booking has been rehearsed and tried by the legacy path yet.' END)
 FROM (
 	SELECT w.*, sum(w.bookings) OVER () AS total, COALESCE(sum(w.bookings) OVER (ORDER BY w.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
 	FROM (
@@ -294,6 +334,31 @@ $$;
 COMMENT ON FUNCTION assignment_v3.report_difference(numeric, numeric, numeric, text) IS
 	'Internal to rollout_report(): a difference with its interval';
 
+-- report_plot_phases(): the phases as stops on a line: those behind, the present one, those ahead.
+CREATE FUNCTION assignment_v3.report_plot_phases(data jsonb)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT assignment_v3.report_plot('The way through the phases', 'Each phase is entered by hand, and left when its gate has been passed.',
+	'<line class="limit" x1="90" x2="990" y1="46" y2="46"/>'
+		|| COALESCE(format('<line class="whisker" x1="90" x2="%s" y1="46" y2="46"/>', max(p.x) FILTER (WHERE p.stage = 'present')), '')
+		|| string_agg(format('<circle class="stop %s" cx="%s" cy="46" r="%s"/><text class="%s" x="%2$s" y="80" text-anchor="middle">%5$s</text><text class="axis" x="%2$s" y="98" text-anchor="middle">%6$s</text>',
+			p.stage, p.x, CASE p.stage WHEN 'present' THEN 11 ELSE 8 END, CASE p.stage WHEN 'present' THEN 'strong' ELSE 'plain' END,
+			replace(p.phase, '_', ' '), COALESCE('entered ' || to_char(p.entered_at, 'FMDD FMMon HH24:MI'), '')), E'\n' ORDER BY p.ordinal)
+		|| COALESCE(format('<text class="strong" x="%s" y="24" text-anchor="middle">%s of %s criteria pass</text>', max(p.x) FILTER (WHERE p.stage = 'present'),
+			(SELECT count(*) FILTER (WHERE c ->> 'verdict' = 'pass') FROM jsonb_array_elements(data -> 'rollout' -> 'criteria') AS c),
+			jsonb_array_length(data -> 'rollout' -> 'criteria')), ''),
+	'Not for the eyes of this role: see grant_monitoring().', 110)
+FROM (
+	SELECT v.*, 90 + 150 * (v.ordinal - 1) AS x, CASE WHEN v.phase = data -> 'rollout' ->> 'present' THEN 'present'
+		WHEN v.entered_at < max(v.entered_at) OVER () THEN 'behind' ELSE 'ahead' END AS stage
+	FROM jsonb_to_recordset(data -> 'rollout' -> 'phases') AS v (phase text, ordinal integer, entered_at timestamptz)
+) AS p;
+$$;
+COMMENT ON FUNCTION assignment_v3.report_plot_phases(jsonb) IS
+	'Internal to rollout_report(): the way from phase to phase';
+
 -- ---------------------------------------------------------------------
 -- The page
 -- ---------------------------------------------------------------------
@@ -314,6 +379,8 @@ main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 40px }
 h1 { font-size: 26px; margin: 0 } h2 { font-size: 17px; margin: 0 } p { margin: 2px 0 10px; color: var(--soft) }
 .cards, .plots { display: grid; gap: 14px; margin-top: 14px } .cards { grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)) }
 .plots { grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)) }
+.plots.one { grid-template-columns: 1fr }
+.stop { stroke: var(--blue); stroke-width: 3 } .behind { fill: var(--blue) } .present { fill: var(--card); stroke-width: 5 } .ahead { fill: var(--card); stroke: var(--gray) }
 .card, section { background: var(--card); border-radius: 8px; padding: 16px 18px }
 .card b { display: block; font-size: 25px; line-height: 1.3; white-space: nowrap } .card span { color: var(--soft); font-size: 13px }
 .status { display: inline-block; padding: 1px 12px; border-radius: 12px; font-weight: 700; color: var(--card); background: var(--soft) }
@@ -383,6 +450,26 @@ $$;
 COMMENT ON FUNCTION assignment_v3.report_alerts(jsonb) IS
 	'Internal to rollout_report(): the alerts';
 
+-- report_gate(): the criteria of the present phase as a table; nothing before the first phase.
+CREATE FUNCTION assignment_v3.report_gate(data jsonb)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT format(E'<section class="wide">\n<h2>Gate of %s</h2>\n<table>\n<tr><th>Criterion</th><th>Verdict</th><th>Actual</th><th>Required</th><th>Detail</th></tr>\n%s\n</table>\n</section>',
+	replace(data -> 'rollout' ->> 'present', '_', ' '), string_agg(format('<tr><td>%s</td><td><span class="verdict %s">%s</span></td><td>%s</td><td>%s</td><td>%s</td></tr>',
+		assignment_v3.timeline_escape(replace(c.criterion, '_', ' ')), CASE c.verdict WHEN 'pass' THEN 'pass' WHEN 'fail' THEN 'fail' ELSE 'open' END,
+		assignment_v3.timeline_escape(c.verdict), assignment_v3.timeline_escape(c.actual), assignment_v3.timeline_escape(c.required),
+		assignment_v3.timeline_escape(c.detail)), E'\n' ORDER BY c.n))
+FROM (
+	SELECT x ->> 'criterion' AS criterion, x ->> 'verdict' AS verdict, x ->> 'actual' AS actual, x ->> 'required' AS required, x ->> 'detail' AS detail, e.n
+	FROM jsonb_array_elements(data -> 'rollout' -> 'criteria') WITH ORDINALITY AS e (x, n)
+) AS c
+HAVING count(*) > 0;
+$$;
+COMMENT ON FUNCTION assignment_v3.report_gate(jsonb) IS
+	'Internal to rollout_report(): the gate of the present phase';
+
 -- report_html(): the page.
 CREATE FUNCTION assignment_v3.report_html(data jsonb)
 RETURNS text
@@ -397,6 +484,7 @@ SELECT concat_ws(E'\n', '<!DOCTYPE html>', '<html lang="en">', '<head>', '<meta 
 	assignment_v3.report_cards(data),
 	'<div class="plots">', assignment_v3.report_plot_states(data), assignment_v3.report_plot_rates(data), assignment_v3.report_plot_latency(data),
 	assignment_v3.report_plot_agreement(data), '</div>',
+	'<div class="plots one">', assignment_v3.report_plot_phases(data), '</div>', assignment_v3.report_gate(data),
 	assignment_v3.report_alerts(data),
 	'</main>', '</body>', '</html>');
 $$;

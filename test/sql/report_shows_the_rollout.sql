@@ -56,7 +56,7 @@ SELECT test.found('count(//section[h2="Decision time"]//circle[@class="point fir
 	test.found('//section[h2="Decision time"]/p/text()') AS of_what;
 SELECT bool_and(x BETWEEN 44 AND 460) AS x, bool_and(y BETWEEN 14 AND 190) AS y, count(*) > 100 AS many
 FROM (SELECT (xpath('/circle/@cx', c))[1]::text::numeric AS x, (xpath('/circle/@cy', c))[1]::text::numeric AS y
-	FROM test.page, unnest(xpath('//circle', page)) AS c) AS p;
+	FROM test.page, unnest(xpath('//circle[starts-with(@class, "point")]', page)) AS c) AS p;
 -- nothing is fetched, nothing runs
 SELECT assignment_v3.rollout_report() ~* '(src|href) *=|url\(|@import|https?:' AS fetches;
 SELECT * FROM test.refused($$SELECT assignment_v3.rollout_report('pdf')$$);
@@ -81,6 +81,21 @@ SELECT test.found('//section[h2="Rehearsals beside the legacy path"]//text[@clas
 SELECT bool_and(x + width <= 520.1) AS inside, round(sum(width)) AS widths
 FROM (SELECT (xpath('/rect/@x', r))[1]::text::numeric AS x, (xpath('/rect/@width', r))[1]::text::numeric AS width
 	FROM test.page, unnest(xpath('//section[h2="Rehearsals beside the legacy path"]//rect[@height="30"]', page)) AS r) AS p;
+-- The phases: none entered so far, then one behind, one skipped, and one whose gate is shown.
+SELECT test.found('//circle[starts-with(@class, "stop")]/@class') AS stops, test.found('//h2[starts-with(., "Gate of")]/text()') AS gate;
+INSERT INTO assignment_v3.phases (phase, entered_at) VALUES ('staging_shadow', now() - interval '2 days'), ('production_shadow', now() - interval '1 hour');
+SELECT test.found('//circle[starts-with(@class, "stop")]/@class') AS stops, test.found('//h2[starts-with(., "Gate of")]/text()') AS gate;
+SELECT count(*) = test.found('count(//section[h2="Gate of production shadow"]//tr)')::int - 1 AS a_row_per_criterion,
+	format('%s of %s criteria pass', count(*) FILTER (WHERE verdict = 'pass'), count(*)) = test.found('//section[h2="The way through the phases"]//text[contains(., "criteria")]/text()') AS counted
+FROM assignment_v3.gate('production_shadow');
+-- A role that may look has the page, be it without what it may not see.
+CREATE ROLE report_monitor;
+SELECT count(*) > 0 AS granted FROM assignment_v3.grant_monitoring('report_monitor');
+SET ROLE report_monitor;
+SELECT assignment_v3.rollout_report() LIKE '%<h1>Rollout of report</h1>%<h2>Alerts</h2>%' AS sees;
+RESET ROLE;
+SELECT count(*) > 0 AS revoked FROM assignment_v3.revoke_monitoring('report_monitor');
+DROP ROLE report_monitor;
 -- parts of plots at their limits
 SELECT v, assignment_v3.report_ceiling(v) FROM unnest(ARRAY[0, 0.003, 1, 1.1, 2, 4.9, 7, 99, 100, 101, NULL]::numeric[]) AS v;
 SELECT v, assignment_v3.report_number(v) FROM unnest(ARRAY[0, 0.004, 0.126, 9.999, 10.04, 99.96, 123.4, 1234.5, 1234567, -3.456, NULL]::numeric[]) AS v;
