@@ -760,7 +760,8 @@ RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT regexp_replace(expression, '::("([^"]|"")*"|\w+)(\.("([^"]|"")*"|\w+))?|[()\s]', '', 'g');
+SELECT regexp_replace(expression,
+	'::(character varying|timestamp with time zone|("([^"]|"")*"|\w+)(\.("([^"]|"")*"|\w+))?)|[()\s]', '', 'g');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_plain(text) IS
 	'Internal to attach(): an expression in a form that can be compared';
@@ -1065,7 +1066,7 @@ SELECT ARRAY[1, 1]::bigint[], 'comment', 'commented', 'type ' || s.name,
 	format('COMMENT ON TYPE %s IS %L;', s.name, 'State of a booking on its way to tables'), NULL, NULL
 FROM state_type AS s
 UNION ALL
-SELECT ARRAY[1, 1 + m.ordinal]::bigint[], 'type', 'added', format('label %s of type %s', m.label, m.type::regtype),
+SELECT ARRAY[1, 1 + m.ordinal, m.type::bigint], 'type', 'added', format('label %s of type %s', m.label, m.type::regtype),
 	format('ALTER TYPE %s ADD VALUE %L;', m.type::regtype, m.label), NULL, NULL
 FROM assignment_v3.attach_missing_labels(app_schema) AS m
 WHERE m.labels = 'added';
