@@ -900,6 +900,12 @@ assignment_booking_validate(PG_FUNCTION_ARGS)
 	return PointerGetDatum(result);
 }
 
+static bool
+reverted_by_status(const BookingRecord *before, const BookingRecord *after)
+{
+	return strcmp(before->status, "confirmed") == 0 && status_is_eligible(after->status);
+}
+
 /* Why the booking's state followed another writer's change; NULL for a plain step. */
 static const char *
 external_reason(const BookingRecord *before, const BookingRecord *after)
@@ -907,7 +913,7 @@ external_reason(const BookingRecord *before, const BookingRecord *after)
 	if (before->state == after->state)
 	{
 		/* confirmed before there was a pipeline */
-		if (strcmp(before->status, "confirmed") == 0 && status_is_eligible(after->status))
+		if (reverted_by_status(before, after))
 			return "status_reverted";
 		return "facts_changed";
 	}
