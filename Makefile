@@ -3,6 +3,7 @@
 #	make && make install && make installcheck	as for any PGXS extension
 #	make test	all tests, in a throw-away cluster
 #	make demo	two simulated weeks of three restaurants (KEEP=1 leaves the cluster running)
+#	make pictures	the pictures in docs/pictures, from the demo
 #	make bench	the benchmark
 #	make check-regress | check-isolation | check-pgtap | check-tap [TESTS="name …"]
 #			one kind of test, optionally only the tests named
@@ -87,7 +88,7 @@ define get_ready
 	@scripts/install
 endef
 
-.PHONY: test demo bench stop check-version $(TEST_KINDS:%=check-%)
+.PHONY: test demo pictures bench stop check-version $(TEST_KINDS:%=check-%)
 
 test: check-version
 	$(call get_ready,test)
@@ -100,6 +101,10 @@ $(TEST_KINDS:%=check-%): check-%:
 demo:
 	$(call get_ready,run)
 	@scripts/with_cluster $(KEEP_CLUSTER) scripts/demo
+
+pictures:
+	$(call get_ready,browser)
+	@scripts/with_cluster -o docs/pictures scripts/pictures
 
 bench:
 	$(call get_ready,run)

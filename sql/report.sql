@@ -194,7 +194,7 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format('<line class="limit" x1="44" x2="460" y1="%s" y2="%1$s"/><text class="axis" x="48" y="%s">%s</text>',
 	round(190 - 176 * value / ceiling, 1),
-	round(190 - 176 * value / ceiling, 1) + 13, words);
+	round(190 - 176 * value / ceiling, 1) + CASE WHEN value > ceiling / 2 THEN 20 ELSE -6 END, words);
 $$;
 COMMENT ON FUNCTION assignment_v3.report_limit(numeric, numeric, text) IS
 	'Internal to rollout_report(): a limit in a plot';
