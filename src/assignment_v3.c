@@ -11,6 +11,7 @@
 #include "binding.h"
 #include "flags.h"
 #include "fmgr.h"
+#include "guard.h"
 #include "store.h"
 #include "survivors.h"
 #include "transition.h"
@@ -30,6 +31,7 @@ _PG_init(void)
 	AppendInit();
 	StoreInit();
 	SurvivorsInit();
+	GuardInit();
 	TransitionInit();
 }
 

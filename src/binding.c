@@ -238,6 +238,7 @@ static const char *const counter_names[COUNTER_COUNT] = {
 	[COUNTER_DECISIONS] = "decisions",
 	[COUNTER_REHEARSALS] = "rehearsals",
 	[COUNTER_ERRORS] = "errors",
+	[COUNTER_REHEARSAL_ERRORS] = "rehearsal_errors",
 	[COUNTER_REFUSALS] = "refusals",
 	[COUNTER_CONFLICTS] = "conflicts",
 	[COUNTER_FAILURES] = "failures",

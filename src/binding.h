@@ -67,7 +67,8 @@ typedef enum Counter
 {
 	COUNTER_DECISIONS,			/* begun, live */
 	COUNTER_REHEARSALS,			/* begun */
-	COUNTER_ERRORS,				/* decisions and rehearsals that met an error */
+	COUNTER_ERRORS,				/* live decisions that met an error */
+	COUNTER_REHEARSAL_ERRORS,	/* rehearsals that did */
 	COUNTER_REFUSALS,			/* steps refused */
 	COUNTER_CONFLICTS,			/* steps that came with a stale version, or lost to another session */
 	COUNTER_FAILURES,			/* steps that failed otherwise */

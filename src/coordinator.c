@@ -35,6 +35,7 @@
 #include "coordinator.h"
 #include "counters.h"
 #include "flags.h"
+#include "guard.h"
 #include "locks.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -198,9 +199,15 @@ tell_error(Decision *decision, const ErrorData *error)
 	json_end(&json);
 	journal_add_event(&decision->journal, EVENT_SOURCE_COORDINATOR, "coordinator.error",
 					  "error", json.data);
-	(void) counter_add(COUNTER_ERRORS);
 	if (decision->mode == MODE_ACTIVE)
+	{
+		int64		number = counter_add(COUNTER_ERRORS);
+
 		keep_error(decision);
+		guard_error(decision->number, number);
+	}
+	else
+		(void) counter_add(COUNTER_REHEARSAL_ERRORS);
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("[assignment.coordinator] coordinator.error booking=%s %s",
@@ -1112,6 +1119,7 @@ begin_decision(Decision *decision)
 		return false;
 	journal_init(&decision->journal, &decision->booking_id,
 				 booking_restaurant(booking));
+	guard_prepare();
 	decision->number = counter_add(decision->mode == MODE_ACTIVE ? COUNTER_DECISIONS :
 								   COUNTER_REHEARSALS);
 	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
@@ -1134,6 +1142,7 @@ take_steps(Decision *decision)
 	else if (decision->repeated)
 		keep_queue(decision);
 	survivors_write();
+	guard_write();
 }
 
 /* An error is being thrown on, and takes the events of the decision with it: keep two of them. */
@@ -1152,7 +1161,9 @@ keep_thrown(const Decision *decision)
 	json_end(&json);
 	survivors_keep_error(&decision->booking_id, EVENT_SOURCE_COORDINATOR, "coordinator.error",
 						 json.data);
-	survivors_count(COUNTER_ERRORS);
+	survivors_count(decision->mode == MODE_ACTIVE ? COUNTER_ERRORS : COUNTER_REHEARSAL_ERRORS);
+	if (decision->mode == MODE_ACTIVE)
+		guard_thrown(decision->number);
 	MemoryContextSwitchTo(caller);
 }
 

@@ -52,6 +52,9 @@ static int	flag_breaker_threshold = 5;
 static int	flag_breaker_cooldown = 15000;
 static int	flag_breaker_successes = 2;
 
+bool		flag_auto_rollback = false;
+int			flag_auto_rollback_calls = 50;
+int			flag_auto_rollback_percent = 20;
 int			flag_max_parallel = 3;
 int			flag_max_tables = 3;
 int			flag_event_level = EVENT_LEVEL_STEPS;
@@ -96,6 +99,8 @@ static const BoolFlag bool_flags[] = {
 	"Seats bookings (FEATURE_ASSIGNMENT_PIPELINE_V3).", &flag_enabled},
 	{"assignment_v3.shadow",
 	"Rehearses bookings and rolls them back (FEATURE_ASSIGNMENT_PIPELINE_V3_SHADOW).", &flag_shadow},
+	{"assignment_v3.auto_rollback",
+	"Switches the pipeline off by itself when too many decisions meet an error.", &flag_auto_rollback},
 };
 
 static const IntFlag int_flags[] = {
@@ -105,6 +110,12 @@ static const IntFlag int_flags[] = {
 	{"assignment_v3.rollout_percent",
 		"Share of restaurants that \"assignment_v3.enabled\" reaches, by a sticky hash.",
 	&flag_rollout_percent, 0, 100, 0},
+	{"assignment_v3.auto_rollback_calls",
+		"Latest decisions among which \"assignment_v3.auto_rollback\" counts errors.",
+	&flag_auto_rollback_calls, 5, 1000, 0},
+	{"assignment_v3.auto_rollback_percent",
+		"Share of these decisions that may meet an error.",
+	&flag_auto_rollback_percent, 1, 99, 0},
 	{"assignment_v3.max_attempts",
 		"Attempts after which a booking goes to manual review.",
 	&flag_max_attempts, 1, 100, 0},

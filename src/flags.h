@@ -43,6 +43,9 @@ typedef struct RolloutRows
 	RolloutRow	fleet;
 } RolloutRows;
 
+extern bool flag_auto_rollback;
+extern int	flag_auto_rollback_calls;
+extern int	flag_auto_rollback_percent;
 extern int	flag_max_parallel;
 extern int	flag_max_tables;
 extern int	flag_event_level;

@@ -127,3 +127,44 @@ assignment_attach_lock(PG_FUNCTION_ARGS)
 				 errhint("Repeat the transaction.")));
 	PG_RETURN_VOID();
 }
+
+/*
+ * The guard's lock is the one that is held by a session and not by a
+ * transaction: its worker commits while it watches.
+ */
+static void
+set_guard_tag(LOCKTAG *tag)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0, 0, LOCK_CLASS_GUARD);
+}
+
+bool
+lock_guard(void)
+{
+	LOCKTAG		tag;
+
+	set_guard_tag(&tag);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+unlock_guard(void)
+{
+	LOCKTAG		tag;
+
+	set_guard_tag(&tag);
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* Does a worker hold it?  Others may ask at the same time. */
+bool
+guard_is_watching(void)
+{
+	LOCKTAG		tag;
+
+	set_guard_tag(&tag);
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, ShareLock, false);
+	return false;
+}

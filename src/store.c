@@ -92,10 +92,15 @@ typedef enum Statement
 	STMT_PURGE_EVENTS,
 	STMT_PURGE_MESSAGES,
 	STMT_PURGE_REHEARSALS,
-	STMT_INSERT_PURGE
+	STMT_INSERT_PURGE,
+	STMT_GUARD_COUNTS,
+	STMT_GUARD_SAMPLE,
+	STMT_GUARD_PRUNE,
+	STMT_GUARD_ERRORS_AT,
+	STMT_GUARD_KILL
 } Statement;
 
-#define STATEMENT_COUNT (STMT_INSERT_PURGE + 1)
+#define STATEMENT_COUNT (STMT_GUARD_KILL + 1)
 
 typedef struct StatementText
 {
@@ -384,6 +389,40 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"history_rows, attempt_rows, event_rows, outbox_rows, shadow_rows) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		8, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
+	},
+	[STMT_GUARD_COUNTS] = {
+		"SELECT CASE WHEN d.is_called THEN d.last_value ELSE 0 END AS decisions, "
+		"CASE WHEN e.is_called THEN e.last_value ELSE 0 END AS errors "
+		"FROM assignment_v3.counters_decisions_seq d CROSS JOIN assignment_v3.counters_errors_seq e",
+		0, {0}
+	},
+	[STMT_GUARD_SAMPLE] = {
+		"INSERT INTO assignment_v3.error_samples AS s (decisions, errors, sampled_at) "
+		"VALUES ($1, $2, $3) ON CONFLICT (decisions) DO UPDATE SET errors = excluded.errors, "
+		"sampled_at = excluded.sampled_at",
+		3, {INT8OID, INT8OID, TIMESTAMPTZOID}
+	},
+	/* all but the last that no window will reach behind */
+	[STMT_GUARD_PRUNE] = {
+		"DELETE FROM assignment_v3.error_samples AS s WHERE s.decisions < (SELECT o.decisions "
+		"FROM assignment_v3.error_samples o WHERE o.decisions <= $1 ORDER BY o.decisions DESC LIMIT 1)",
+		1, {INT8OID}
+	},
+	[STMT_GUARD_ERRORS_AT] = {
+		"SELECT coalesce((SELECT CASE WHEN u.decisions IS NULL THEN l.errors ELSE l.errors + "
+		"(u.errors - l.errors) * ($1 - l.decisions) / (u.decisions - l.decisions) END "
+		"FROM (SELECT a.decisions, a.errors FROM assignment_v3.error_samples a WHERE a.decisions <= $1 "
+		"ORDER BY a.decisions DESC LIMIT 1) l LEFT JOIN LATERAL (SELECT b.decisions, b.errors "
+		"FROM assignment_v3.error_samples b WHERE b.decisions > $1 ORDER BY b.decisions LIMIT 1) u ON true), "
+		"(SELECT c.errors FROM assignment_v3.error_samples c ORDER BY c.decisions LIMIT 1), 0) AS errors",
+		1, {INT8OID}
+	},
+	[STMT_GUARD_KILL] = {
+		"WITH killed AS (INSERT INTO assignment_v3.kill_switch (reason, killed_by) "
+		"VALUES ($1, $3) ON CONFLICT DO NOTHING RETURNING 1), "
+		"anew AS (DELETE FROM assignment_v3.error_samples AS s WHERE s.decisions <> $2) "
+		"SELECT FROM killed",
+		3, {TEXTOID, INT8OID, TEXTOID}
 	},
 };
 
@@ -1491,4 +1530,69 @@ store_check_constraints(void)
 
 	set_constraints(binding->deferrable, false);
 	set_constraints(binding->deferred, true);
+}
+
+/*
+ * The guard
+ */
+
+static int64
+bigint_column(uint64 row, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(row, name, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+void
+store_guard_counts(GuardCounts *counts)
+{
+	if (execute(STMT_GUARD_COUNTS, NULL, NULL, false, SPI_OK_SELECT) != 1)
+		elog(ERROR, "the counters are not one row");
+	counts->decisions = bigint_column(0, "decisions");
+	counts->errors = bigint_column(0, "errors");
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Keep a sample of the counters, and none that no window of so many calls reaches. */
+void
+store_guard_sample(const GuardCounts *counts, int calls)
+{
+	Datum		values[3] = {
+		Int64GetDatum(counts->decisions),
+		Int64GetDatum(counts->errors),
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+	};
+	Datum		oldest[1] = {Int64GetDatum(counts->decisions - calls)};
+
+	execute(STMT_GUARD_SAMPLE, values, NULL, false, SPI_OK_INSERT);
+	execute(STMT_GUARD_PRUNE, oldest, NULL, false, SPI_OK_DELETE);
+}
+
+/* How many errors there were when so many decisions had begun, as far as is known. */
+int64
+store_guard_errors_at(int64 decisions)
+{
+	Datum		values[1] = {Int64GetDatum(decisions)};
+	int64		errors;
+
+	if (execute(STMT_GUARD_ERRORS_AT, values, NULL, false, SPI_OK_SELECT) != 1)
+		elog(ERROR, "the errors of the past are not one row");
+	errors = bigint_column(0, "errors");
+	SPI_freetuptable(SPI_tuptable);
+	return errors;
+}
+
+/* Switch the pipeline off, and count from now on; false if it is off already. */
+bool
+store_guard_kill(const char *reason, const char *by, const GuardCounts *counts)
+{
+	Datum		values[3] = {
+		CStringGetTextDatum(reason),
+		Int64GetDatum(counts->decisions),
+		CStringGetTextDatum(by),
+	};
+
+	return execute(STMT_GUARD_KILL, values, NULL, false, SPI_OK_SELECT) > 0;
 }

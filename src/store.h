@@ -91,6 +91,13 @@ typedef struct RehearsalRow
 	int			breaker_threshold;
 } RehearsalRow;
 
+/* Decisions begun, and errors met, so far. */
+typedef struct GuardCounts
+{
+	int64		decisions;
+	int64		errors;
+} GuardCounts;
+
 typedef struct PurgeCounts
 {
 	int64		history;
@@ -144,6 +151,11 @@ extern pg_uuid_t *store_read_collisions(const pg_uuid_t *table_id, TimestampTz s
 										TimestampTz end_at, int *nbookings);
 extern bool store_delete_block(const pg_uuid_t *block_id);
 extern void store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts);
+extern void store_guard_counts(GuardCounts *counts);
+extern void store_guard_sample(const GuardCounts *counts, int calls);
+extern int64 store_guard_errors_at(int64 decisions);
+extern bool store_guard_kill(const char *reason, const char *by,
+							 const GuardCounts *counts);
 extern void store_check_constraints(void);
 
 #endif							/* STORE_H */

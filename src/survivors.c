@@ -87,6 +87,23 @@ survivors_count(Counter counter)
 	anything_uncounted = true;
 }
 
+/* What is left to be counted, for somebody else to count it, or to get it back. */
+int
+survivors_take_uncounted(Counter counter)
+{
+	int			n = uncounted[counter];
+
+	uncounted[counter] = 0;
+	return n;
+}
+
+void
+survivors_give_back(Counter counter, int n)
+{
+	uncounted[counter] += n;
+	anything_uncounted |= n > 0;
+}
+
 /* Their transaction has committed: the written entries are done with. */
 static void
 drop_written(void)

@@ -26,6 +26,8 @@ extern void survivors_keep_error(const pg_uuid_t *booking_id, const char *source
 extern Datum survivors_call(FunctionCallInfo fcinfo, PGFunction body, const char *name);
 extern void survivors_keep_failure(const pg_uuid_t *booking_id, const char *name);
 extern void survivors_count(Counter counter);
+extern int	survivors_take_uncounted(Counter counter);
+extern void survivors_give_back(Counter counter, int n);
 extern void survivors_write(void);
 
 #endif							/* SURVIVORS_H */

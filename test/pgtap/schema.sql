@@ -6,7 +6,7 @@
 SET client_min_messages TO warning;
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT plan(113);
+SELECT plan(114);
 
 -- Members of the extension, with the array and row types that are part of them.
 CREATE VIEW pg_temp.members AS
@@ -48,8 +48,8 @@ SELECT is((SELECT requires FROM pg_available_extension_versions WHERE name = 'as
 -- attach()
 -- ---------------------------------------------------------------------
 CREATE TEMPORARY TABLE report AS SELECT * FROM assignment_v3.attach();
-SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 25::bigint,
-	'attach() reports 25 tables');
+SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 26::bigint,
+	'attach() reports 26 tables');
 SELECT is_empty($$SELECT * FROM pg_temp.report WHERE action IS NULL OR object IS NULL OR statement IS NULL
 	OR rtrim(statement) NOT LIKE '%;'$$, 'each row of the report holds a whole statement');
 SELECT is_empty('SELECT * FROM assignment_v3.attach()', 'a second attach() has nothing to do');
@@ -58,7 +58,7 @@ SELECT tables_are('public', ARRAY['restaurants', 'zones', 'table_inventory', 'ta
 	'booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
 	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows', 'booking_assignment_shadow_results'],
 	'the app''s tables, and no ledger of allocations');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'audit', 'phases', 'sign_offs', 'incidents'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'audit', 'phases', 'sign_offs', 'incidents'],
 	'the pipeline''s own tables');
 SELECT enum_has_labels('public', 'booking_assignment_state', ARRAY['created', 'capacity_verified', 'assignment_pending',
 	'assignment_in_progress', 'assigned', 'confirmed', 'failed', 'manual_review'], 'the states');
@@ -124,8 +124,9 @@ INSERT INTO pg_temp.expected VALUES
 	 'end_at timestamp with time zone!, reason text, created_at timestamp with time zone!, created_by text!'),
 	('assignment_v3.audit', 'id bigint!, changed_at timestamp with time zone!, changed_by text!, login text!, relation text!, action text!, '
 	 'restaurant_id uuid, reason text, old_row jsonb, new_row jsonb'),
-	('assignment_v3.counters', 'singleton boolean!, decisions bigint!, rehearsals bigint!, errors bigint!, refusals bigint!, '
+	('assignment_v3.counters', 'singleton boolean!, decisions bigint!, rehearsals bigint!, errors bigint!, rehearsal_errors bigint!, refusals bigint!, '
 	 'conflicts bigint!, failures bigint!, late_events bigint!, lost_events bigint!'),
+	('assignment_v3.error_samples', 'decisions bigint!, errors bigint!, sampled_at timestamp with time zone!'),
 	('assignment_v3.phases', 'id bigint!, phase text!, entered_at timestamp with time zone!, entered_by text!, earned boolean, note text'),
 	('assignment_v3.sign_offs', 'id bigint!, phase text!, role text!, name text!, note text, signed_at timestamp with time zone!, '
 	 'signed_by text!'),
@@ -169,6 +170,7 @@ SELECT results_eq($$SELECT relation, definition FROM pg_temp.constraints WHERE c
 	('assignment_v3.blocks', 'PRIMARY KEY (id)'),
 	('assignment_v3.circuits', 'PRIMARY KEY (restaurant_id)'),
 	('assignment_v3.counters', 'PRIMARY KEY (singleton)'),
+	('assignment_v3.error_samples', 'PRIMARY KEY (decisions)'),
 	('assignment_v3.incidents', 'PRIMARY KEY (id)'),
 	('assignment_v3.kill_switch', 'PRIMARY KEY (singleton)'),
 	('assignment_v3.phases', 'PRIMARY KEY (id)'),
@@ -402,7 +404,7 @@ SELECT isnt_empty('SELECT * FROM assignment_v3.detach()', 'detach() reports what
 SELECT is_empty('SELECT tgname FROM pg_trigger WHERE NOT tgisinternal', '... which is to drop the triggers');
 SELECT is_empty('SELECT * FROM assignment_v3.detach()', 'a second detach() has nothing to do');
 SELECT lives_ok('DROP EXTENSION assignment_v3', 'DROP EXTENSION needs no CASCADE');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'audit', 'phases', 'sign_offs', 'incidents'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'audit', 'phases', 'sign_offs', 'incidents'],
 	'... and leaves the pipeline''s own tables');
 SELECT results_eq('SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM table_inventory)', 'SELECT * FROM pg_temp.before',
 	'... and every row');
