@@ -58,6 +58,25 @@ $$;
 COMMENT ON FUNCTION assignment_v3.paired_difference(bigint, bigint, bigint, bigint) IS
 	'Internal to shadow_report(): difference of two paired proportions with its 95 % interval after Newcombe';
 
+-- shadow_schema(): the schema of the app, for a caller who sees every row that is compared.
+-- Errors: 55000 not attached, 42501 row-level security would hide some.
+CREATE FUNCTION assignment_v3.shadow_schema()
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+DECLARE
+	app_schema text := assignment_v3.bound_schema();
+BEGIN
+	PERFORM assignment_v3.check_sees_all(r.oid) FROM assignment_v3.attach_relations(app_schema) AS r
+	WHERE r.oid IS NOT NULL AND r.relation IN ('bookings', 'table_inventory', 'booking_table_assignments',
+		'booking_assignment_state_history', 'booking_assignment_shadow_results', 'observability_events');
+	RETURN app_schema;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.shadow_schema() IS
+	'Internal to shadow_report(): the schema of the app, or the error that rows of it are hidden';
+
 -- shadow_pairs(): a row per booking rehearsed since then and before a time: the newest rehearsal beside what another writer has made of
 -- the booking.  other_confirmed is null while that is not known: the other writer may still be at it, for the ten
 -- minutes after which a waiting booking counts as stuck.  Bookings that were cancelled before anybody confirmed them,
@@ -67,7 +86,6 @@ RETURNS TABLE (booking_id uuid, restaurant_id uuid, duration_ms float8, confirme
 	other_confirmed boolean, other_reason text, other_table_ids uuid[])
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
@@ -100,7 +118,7 @@ BEGIN
 				AND NOT s.elsewhere
 			ORDER BY v.created_at DESC LIMIT 1
 		) AS e ON e.result NOT IN ('succeeded', 'already_confirmed')
-		WHERE s.elsewhere OR s.ours IS NOT TRUE AND s.status NOT IN ('cancelled', 'no_show')$q$, assignment_v3.bound_schema())
+		WHERE s.elsewhere OR s.ours IS NOT TRUE AND s.status NOT IN ('cancelled', 'no_show')$q$, assignment_v3.shadow_schema())
 		USING shadow_pairs.since, clock_timestamp() - interval '10 minutes', shadow_pairs.until;
 END;
 $$;
@@ -115,7 +133,6 @@ RETURNS TABLE (booking_id uuid, restaurant_id uuid, duration_ms float8, confirme
 	other_confirmed boolean, other_reason text, other_table_ids uuid[])
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
@@ -133,7 +150,7 @@ BEGIN
 		WHERE NOT EXISTS (
 			SELECT FROM @app@.booking_assignment_state_history AS h
 			WHERE h.booking_id = e.booking_id AND h.version > e.first AND h.version <= e.last
-				AND h.reason = 'facts_changed')$q$, assignment_v3.bound_schema())
+				AND h.reason = 'facts_changed')$q$, assignment_v3.shadow_schema())
 		USING shadow_twins.since;
 END;
 $$;
@@ -147,7 +164,6 @@ RETURNS TABLE (booking_id uuid, restaurant_id uuid, duration_ms float8, confirme
 	same_tables boolean, disagreement text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
 AS $$
 BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand(format($q$
@@ -162,13 +178,14 @@ BEGIN
 				WHEN mine.tables > theirs.tables THEN 'quality: more tables'
 				WHEN mine.tables < theirs.tables THEN 'quality: fewer tables'
 			END
-		FROM assignment_v3.%I($1) AS p
+		FROM %s AS p
 		CROSS JOIN LATERAL (SELECT sum(t.capacity) AS seats, count(*) AS tables
 			FROM @app@.table_inventory AS t WHERE t.id = ANY (p.table_ids)) AS mine
 		CROSS JOIN LATERAL (SELECT sum(t.capacity) AS seats, count(*) AS tables
 			FROM @app@.table_inventory AS t WHERE t.id = ANY (p.other_table_ids)) AS theirs$q$,
 		CASE against WHEN 'legacy' THEN 'legacy: ' ELSE 'first rehearsal: ' END,
-		CASE against WHEN 'legacy' THEN 'shadow_pairs' ELSE 'shadow_twins' END), assignment_v3.bound_schema())
+		CASE against WHEN 'legacy' THEN 'assignment_v3.shadow_pairs($1)' ELSE 'assignment_v3.shadow_twins($1)' END),
+		assignment_v3.shadow_schema())
 		USING shadow_verdicts.since;
 END;
 $$;
