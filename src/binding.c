@@ -51,6 +51,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
+#include "states.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -246,6 +247,23 @@ static const char *const counter_names[COUNTER_COUNT] = {
 	[COUNTER_LOST] = "lost_events",
 };
 
+/* Labels that decisions write, where the app has an enum; those of states besides. */
+static const struct
+{
+	BoundRelation relation;
+	const char *column;
+	const char *label;
+}			used_labels[] = {
+	{BOUND_BOOKINGS, "status", "pending"},
+	{BOUND_BOOKINGS, "status", "confirmed"},
+	{BOUND_ATTEMPTS, "result", "success"},
+	{BOUND_ATTEMPTS, "result", "failure"},
+	{BOUND_EVENTS, "severity", "info"},
+	{BOUND_EVENTS, "severity", "warning"},
+	{BOUND_EVENTS, "severity", "error"},
+	{BOUND_OUTBOX, "status", "pending"},
+};
+
 static Binding *current = NULL;
 static MemoryContext current_context = NULL;
 static Oid	binding_relid = InvalidOid;
@@ -303,9 +321,17 @@ relation_name_invalidated(Datum arg, int cache, uint32 hash)
 		suspect = true;
 }
 
+/* Labels of enums are seldom touched, so none is told from another. */
+static void
+label_invalidated(Datum arg, int cache, uint32 hash)
+{
+	suspect = true;
+}
+
 void
 BindingInit(void)
 {
+	CacheRegisterSyscacheCallback(ENUMTYPOIDNAME, label_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(RELNAMENSP, relation_name_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, name_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, name_invalidated, (Datum) 0);
@@ -405,7 +431,7 @@ bind_relations(Binding *binding)
 							relation_names[i]),
 					 errdetail("assignment_v3 is attached to schema \"%s\".",
 							   binding->app_schema),
-					 errhint("Run SELECT * FROM assignment_v3.attach() again.")));
+					 errhint("Give it its name back, or run SELECT * FROM assignment_v3.detach().")));
 		binding->relids[i] = relid;
 		if (OidIsValid(relid))
 			binding->relations[i] = quote_qualified_identifier(binding->app_schema,
@@ -572,6 +598,39 @@ check_columns(Binding *binding)
 		get_atttype(relid, get_attnum(relid, "to_state")))
 		note_defect(binding, psprintf(_("Columns \"%s\" and \"%s\" of relation \"%s\" differ in type."),
 									  "from_state", "to_state", relation_names[BOUND_HISTORY]));
+}
+
+/* Does a column take this word, as far as an enum's labels tell? */
+static void
+check_label(Binding *binding, BoundRelation relation, const char *column, const char *label)
+{
+	Oid			relid = binding->relids[relation];
+	AttrNumber	attnum = OidIsValid(relid) ? get_attnum(relid, column) : InvalidAttrNumber;
+	Oid			type;
+
+	if (attnum == InvalidAttrNumber)
+		return;
+	type = getBaseType(get_atttype(relid, attnum));
+	if (get_typtype(type) == TYPTYPE_ENUM &&
+		!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(label)))
+		note_defect(binding, psprintf(_("Type %s of column \"%s\" of relation \"%s\" has no label \"%s\"."),
+									  format_type_be(type), column, relation_names[relation],
+									  label));
+}
+
+static void
+check_labels(Binding *binding)
+{
+	for (int i = 0; i < (int) lengthof(used_labels); i++)
+		check_label(binding, used_labels[i].relation, used_labels[i].column,
+					used_labels[i].label);
+	for (int state = 0; state < STATE_COUNT; state++)
+	{
+		const char *label = state_name((AssignmentState) state);
+
+		check_label(binding, BOUND_BOOKINGS, "assignment_state", label);
+		check_label(binding, BOUND_HISTORY, "to_state", label);
+	}
 }
 
 /*
@@ -790,6 +849,7 @@ rebuild(void)
 		check_triggers(binding);
 		bind_columns(binding);
 		check_columns(binding);
+		check_labels(binding);
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
 		bind_counters(binding);

@@ -152,6 +152,12 @@ ALTER TYPE booking_status RENAME TO reservation_status;
 UPDATE bookings SET status = 'pending' WHERE id = test.id('b', 12);
 SELECT outcome, tables FROM test.decide(12);
 
+-- a label that is needed
+ALTER TYPE booking_assignment_state RENAME VALUE 'assigned' TO 'seated';
+SELECT detail FROM test.refused($$SELECT * FROM assignment_v3.process_booking(test.id('b', 3))$$);
+ALTER TYPE booking_assignment_state RENAME VALUE 'seated' TO 'assigned';
+SELECT outcome, reason FROM test.decide(3);
+
 -- indexes: another one will do, and none at all is an error
 CREATE INDEX another ON table_inventory (restaurant_id);
 ALTER TABLE table_inventory DROP CONSTRAINT table_inventory_restaurant_id_table_number_key;
@@ -187,6 +193,14 @@ ALTER TABLE holds RENAME TO table_holds;
 ALTER TABLE capacity_outbox RENAME body TO payload;
 SELECT count(*) > 0 AS attached FROM assignment_v3.attach();
 SELECT outcome, tables FROM test.decide(16);
+
+-- bookings itself: there is nothing to work on, and detach() finds its triggers wherever they are
+ALTER TABLE bookings RENAME TO reservations;
+SELECT code, message, hint FROM test.refused($$UPDATE reservations SET party_size = 1$$);
+SELECT count(*) > 0 AS detached FROM assignment_v3.detach();
+UPDATE reservations SET party_size = 1 WHERE id = test.id('b', 29);
+ALTER TABLE reservations RENAME TO bookings;
+SELECT count(*) > 0 AS attached FROM assignment_v3.attach();
 
 -- without the exclusion constraint nothing is seated, and attach() brings it back
 SELECT conname AS excludes FROM pg_constraint WHERE conrelid = 'booking_table_assignments'::regclass AND contype = 'x' \gset
