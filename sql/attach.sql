@@ -584,6 +584,7 @@ VALUES
 	('observability_events', 'booking_id_created_at_idx', false, 'btree', ARRAY['booking_id', 'created_at'], NULL, 'added'),
 	('capacity_outbox', 'event_type_dedupe_key_key', true, 'btree', ARRAY['event_type', 'dedupe_key'], 'dedupe_key IS NOT NULL', 'added'),
 	('capacity_outbox', 'next_attempt_at_idx', false, 'btree', ARRAY['next_attempt_at'], 'status = ''pending''', 'added'),
+	('capacity_outbox', 'unfinished_idx', false, 'btree', ARRAY['next_attempt_at'], 'status = ''processing'' OR status = ''dead''', 'added'),
 	('table_holds', 'restaurant_id_expires_at_idx', false, 'btree', ARRAY['restaurant_id', 'expires_at'], NULL, 'optional'),
 	('table_holds', 'booking_id_idx', false, 'btree', ARRAY['booking_id'], 'booking_id IS NOT NULL', 'optional'),
 	('table_holds', 'zone_id_idx', false, 'btree', ARRAY['zone_id'], 'zone_id IS NOT NULL', 'optional'),

@@ -87,6 +87,7 @@ static const struct
 }			typed_columns[BOUND_TYPE_COUNT] = {
 	[BOUND_BOOKING_STATUS] = {BOUND_BOOKINGS, "status"},
 	[BOUND_BOOKING_STATE] = {BOUND_BOOKINGS, "assignment_state"},
+	[BOUND_OUTBOX_STATUS] = {BOUND_OUTBOX, "status"},
 };
 
 /* What a column must be, so that the statements and look-ups can use it. */

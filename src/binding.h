@@ -82,10 +82,11 @@ typedef enum Counter
 typedef enum BoundType
 {
 	BOUND_BOOKING_STATUS,
-	BOUND_BOOKING_STATE
+	BOUND_BOOKING_STATE,
+	BOUND_OUTBOX_STATUS
 } BoundType;
 
-#define BOUND_TYPE_COUNT (BOUND_BOOKING_STATE + 1)
+#define BOUND_TYPE_COUNT (BOUND_OUTBOX_STATUS + 1)
 
 /* Columns of bookings.  The triggers watch those up to the version. */
 typedef enum BookingColumn

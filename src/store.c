@@ -52,6 +52,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -87,6 +88,11 @@ typedef enum Statement
 	STMT_INSERT_BLOCK,
 	STMT_READ_COLLISIONS,
 	STMT_DELETE_BLOCK,
+	STMT_CLAIM_MESSAGES,
+	STMT_RECLAIM_MESSAGES,
+	STMT_COMPLETE_MESSAGES,
+	STMT_LOCK_MESSAGE,
+	STMT_POSTPONE_MESSAGE,
 	STMT_PURGE_HISTORY,
 	STMT_PURGE_ATTEMPTS,
 	STMT_PURGE_EVENTS,
@@ -136,6 +142,24 @@ typedef struct StatementText
 	"WHERE y.resource_id = u.id AND y.resource_type OPERATOR(pg_catalog.=) 'table' AND NOT y.shadow " \
 	"AND y.\"window\" OPERATOR(pg_catalog.&&) pg_catalog.tstzrange($2, $3) OFFSET 0) l " \
 	"WHERE l.booking_id IS DISTINCT FROM $4"
+
+/*
+ * Claims messages of one status, the oldest due first; those that have been
+ * tried too often are dead instead.  Parameters: $1 now, $2 end of the lease, $3 types,
+ * $4 how many, $5 tries allowed.
+ */
+#define CLAIM_MESSAGES(status) \
+	"WITH due AS MATERIALIZED (SELECT c.id FROM @outbox@ c " \
+	"WHERE c.status OPERATOR(pg_catalog.=) '" status "' AND c.next_attempt_at <= $1 " \
+	"AND c.event_type::text = ANY ($3) ORDER BY c.next_attempt_at, c.id LIMIT $4 " \
+	"FOR NO KEY UPDATE SKIP LOCKED), " \
+	"claimed AS (UPDATE @outbox@ AS o SET " \
+	"status = (CASE WHEN o.attempt_count < $5 THEN 'processing' ELSE 'dead' END)::@outbox_status@, " \
+	"attempt_count = o.attempt_count + (o.attempt_count < $5)::int, " \
+	"next_attempt_at = $2, updated_at = $1 FROM due WHERE o.id = due.id RETURNING o.*) " \
+	"SELECT m.id, m.event_type::text AS event_type, m.booking_id, m.restaurant_id, " \
+	"m.idempotency_key::text AS idempotency_key, m.payload, m.attempt_count::int AS attempt, " \
+	"m.created_at, m.status::text AS status FROM claimed m ORDER BY m.created_at, m.id"
 
 #define CLAIM_COLUMNS \
 	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
@@ -360,6 +384,32 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"@delete_block@",
 		1, {UUIDOID}
 	},
+	[STMT_CLAIM_MESSAGES] = {
+		CLAIM_MESSAGES("pending"),
+		5, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, INT4OID}
+	},
+	[STMT_RECLAIM_MESSAGES] = {
+		CLAIM_MESSAGES("processing"),
+		5, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, INT4OID}
+	},
+	[STMT_COMPLETE_MESSAGES] = {
+		"WITH sent AS MATERIALIZED (SELECT c.id FROM @outbox@ c WHERE c.id = ANY ($1) "
+		"AND c.status::text <> 'done' ORDER BY c.id FOR NO KEY UPDATE) "
+		"UPDATE @outbox@ AS o SET status = 'done'::text::@outbox_status@, updated_at = $2 "
+		"FROM sent WHERE o.id = sent.id",
+		2, {UUIDARRAYOID, TIMESTAMPTZOID}
+	},
+	[STMT_LOCK_MESSAGE] = {
+		"SELECT o.id, o.event_type::text AS event_type, o.booking_id, o.restaurant_id, "
+		"o.idempotency_key::text AS idempotency_key, o.payload, o.attempt_count::int AS attempt, "
+		"o.created_at, o.status::text AS status FROM @outbox@ o WHERE o.id = $1 FOR NO KEY UPDATE",
+		1, {UUIDOID}
+	},
+	[STMT_POSTPONE_MESSAGE] = {
+		"UPDATE @outbox@ AS o SET status = $2::@outbox_status@, next_attempt_at = $3, "
+		"updated_at = $4 WHERE o.id = $1",
+		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
 	[STMT_PURGE_HISTORY] = {
 		"DELETE FROM @history@ AS h WHERE h.created_at < $1 AND EXISTS (SELECT FROM @history@ n "
 		"WHERE n.booking_id = h.booking_id AND n.version > h.version)",
@@ -457,6 +507,7 @@ static const char *const relation_words[BOUND_RELATION_COUNT] = {
 static const char *const type_words[BOUND_TYPE_COUNT] = {
 	[BOUND_BOOKING_STATUS] = "booking_status",
 	[BOUND_BOOKING_STATE] = "booking_state",
+	[BOUND_OUTBOX_STATUS] = "outbox_status",
 };
 
 /* Fragments whose text depends on whether the app has a second ledger. */
@@ -1479,6 +1530,95 @@ store_delete_block(const pg_uuid_t *block_id)
 	Datum		values[1] = {UUIDPGetDatum(block_id)};
 
 	return execute(STMT_DELETE_BLOCK, values, NULL, false, SPI_OK_DELETE) > 0;
+}
+
+/*
+ * The outbox
+ */
+
+static void
+message_columns(uint64 row, OutboxMessage *message, MemoryContext context)
+{
+	MemoryContext caller;
+	bool		isnull;
+	Datum		payload = column(row, "payload", &isnull);
+
+	(void) uuid_column(row, "id", &message->id);
+	message->event_type = text_column(row, "event_type", context);
+	message->has_booking = uuid_column(row, "booking_id", &message->booking_id);
+	message->has_restaurant = uuid_column(row, "restaurant_id", &message->restaurant_id);
+	message->idempotency_key = text_column(row, "idempotency_key", context);
+	message->attempt = int_column(row, "attempt", 0);
+	(void) time_column(row, "created_at", &message->created_at);
+	message->status = text_column(row, "status", context);
+	caller = MemoryContextSwitchTo(context);
+	message->payload = isnull ? NULL : DatumGetJsonbPCopy(payload);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Claim messages that are due, or whose lease has run out, for a lease of our
+ * own.  Those that have been tried as often as allowed come back dead.
+ */
+OutboxMessage *
+store_claim_messages(const OutboxClaim *claim, bool leased, int max_rows, int *nmessages)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[5] = {
+		TimestampTzGetDatum(claim->now),
+		TimestampTzGetDatum(claim->lease_ends),
+		claim->event_types,
+		Int32GetDatum(max_rows),
+		Int32GetDatum(claim->max_attempts),
+	};
+	uint64		nrows = execute(leased ? STMT_RECLAIM_MESSAGES : STMT_CLAIM_MESSAGES, values, NULL,
+								false, SPI_OK_SELECT);
+	OutboxMessage *messages = MemoryContextAllocZero(caller,
+													 sizeof(OutboxMessage) * Max(nrows, 1));
+
+	for (uint64 row = 0; row < nrows; row++)
+		message_columns(row, &messages[row], caller);
+	SPI_freetuptable(SPI_tuptable);
+	*nmessages = (int) nrows;
+	return messages;
+}
+
+/* Messages that have been sent; how many of them were not known to be. */
+int
+store_complete_messages(Datum ids, TimestampTz now)
+{
+	Datum		values[2] = {ids, TimestampTzGetDatum(now)};
+
+	return (int) execute(STMT_COMPLETE_MESSAGES, values, NULL, false, SPI_OK_UPDATE);
+}
+
+/* Lock a message, waiting for whoever holds it; false if there is none. */
+bool
+store_lock_message(const pg_uuid_t *id, OutboxMessage *message)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[1] = {UUIDPGetDatum(id)};
+	uint64		nrows = execute(STMT_LOCK_MESSAGE, values, NULL, false, SPI_OK_SELECT);
+
+	memset(message, 0, sizeof(OutboxMessage));
+	if (nrows > 0)
+		message_columns(0, message, caller);
+	SPI_freetuptable(SPI_tuptable);
+	return nrows > 0;
+}
+
+void
+store_postpone_message(const pg_uuid_t *id, const char *status, TimestampTz next_attempt_at,
+					   TimestampTz now)
+{
+	Datum		values[4] = {
+		UUIDPGetDatum(id),
+		CStringGetTextDatum(status),
+		TimestampTzGetDatum(next_attempt_at),
+		TimestampTzGetDatum(now),
+	};
+
+	execute(STMT_POSTPONE_MESSAGE, values, NULL, false, SPI_OK_UPDATE);
 }
 
 /* Delete what is older than the horizon, and record that it was done. */

@@ -17,6 +17,7 @@
 #include "planner.h"
 #include "policy.h"
 #include "states.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 /* The caller's identity and settings, put back by store_leave(). */
@@ -107,6 +108,30 @@ typedef struct PurgeCounts
 	int64		rehearsals;
 } PurgeCounts;
 
+/* A message of the outbox, as a worker is given it. */
+typedef struct OutboxMessage
+{
+	pg_uuid_t	id;
+	char	   *event_type;
+	bool		has_booking;
+	pg_uuid_t	booking_id;
+	bool		has_restaurant;
+	pg_uuid_t	restaurant_id;
+	char	   *idempotency_key;	/* NULL if it has none */
+	Jsonb	   *payload;		/* NULL if it has none */
+	int			attempt;
+	TimestampTz created_at;
+	char	   *status;
+} OutboxMessage;
+
+typedef struct OutboxClaim
+{
+	TimestampTz now;
+	TimestampTz lease_ends;
+	Datum		event_types;	/* text[] */
+	int			max_attempts;
+} OutboxClaim;
+
 extern void StoreInit(void);
 extern bool text_is_uuid(const char *text);
 extern int	compare_uuids(const void *a, const void *b);
@@ -150,6 +175,12 @@ extern bool store_insert_block(const pg_uuid_t *table_id, TimestampTz start_at,
 extern pg_uuid_t *store_read_collisions(const pg_uuid_t *table_id, TimestampTz start_at,
 										TimestampTz end_at, int *nbookings);
 extern bool store_delete_block(const pg_uuid_t *block_id);
+extern OutboxMessage *store_claim_messages(const OutboxClaim *claim, bool leased, int max_rows,
+										   int *nmessages);
+extern int	store_complete_messages(Datum ids, TimestampTz now);
+extern bool store_lock_message(const pg_uuid_t *id, OutboxMessage *message);
+extern void store_postpone_message(const pg_uuid_t *id, const char *status,
+								   TimestampTz next_attempt_at, TimestampTz now);
 extern void store_purge(TimestampTz horizon, const char *user, PurgeCounts *counts);
 extern void store_guard_counts(GuardCounts *counts);
 extern void store_guard_sample(const GuardCounts *counts, int calls);

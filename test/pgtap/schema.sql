@@ -6,7 +6,7 @@
 SET client_min_messages TO warning;
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-SELECT plan(114);
+SELECT plan(115);
 
 -- Members of the extension, with the array and row types that are part of them.
 CREATE VIEW pg_temp.members AS
@@ -283,6 +283,7 @@ FROM unnest(ARRAY[
 	'observability_events brin (created_at)',
 	'observability_events btree (booking_id, created_at)',
 	'capacity_outbox btree (next_attempt_at) WHERE (status = ''pending''::text)',
+	'capacity_outbox btree (next_attempt_at) WHERE ((status = ''processing''::text) OR (status = ''dead''::text))',
 	'assignment_v3.queue btree (priority, due_at, booking_id)',
 	'assignment_v3.queue btree (restaurant_id, priority, due_at, booking_id)',
 	'assignment_v3.blocks btree (restaurant_id, end_at)',

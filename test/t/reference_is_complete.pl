@@ -98,7 +98,7 @@ sub check_functions
 	my %documented;
 	my @existing = query(q{
 		SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || 'assignment_v3.' || p.proname || '('
-			|| regexp_replace(regexp_replace(pg_get_function_arguments(p.oid), '\mIN ', '', 'g'), '::[a-z ]+', '', 'g') || ')'
+			|| regexp_replace(regexp_replace(pg_get_function_arguments(p.oid), '\mIN ', '', 'g'), '::[a-z ]+(\[\])?', '', 'g') || ')'
 			|| coalesce(' RETURNS ' || pg_get_function_result(p.oid)
 				|| CASE p.provolatile WHEN 'v' THEN ' VOLATILE' WHEN 's' THEN ' STABLE' ELSE ' IMMUTABLE' END, '')
 		FROM pg_proc AS p
@@ -250,7 +250,7 @@ sub check_events
 {
 	my (@outcomes) = @_;
 	my $source = contents(glob('src/*.c'), glob('sql/*.sql'));
-	my %events = map { $_ => 1 } $source =~ /(?<!include )"(coordinator\.\w+)"/g, $source =~ /switch_record\(app_schema, '([\w.]+)'/g,
+	my %events = map { $_ => 1 } $source =~ /(?<!include )"(coordinator\.\w+)"/g, $source =~ /"(outbox\.(?!h)\w+)"/g, $source =~ /switch_record\(app_schema, '([\w.]+)'/g,
 		$source =~ /#define TRANSITION_EVENT "([\w.]+)"/g;
 
 	if ($source =~ /"coordinator\.%s", outcome_name/)
