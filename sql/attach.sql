@@ -1905,6 +1905,24 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_check(text, boolean) IS
 	'Internal to attach(): all its checks';
 
+-- attach_notes(): what a rehearsal could not take back, for whoever attaches a schema for the first time: then the last
+-- step makes the row of the binding.  As comments, so that the report is still a migration.
+CREATE FUNCTION assignment_v3.attach_notes(app_schema text, last_statement text)
+RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
+LANGUAGE plpgsql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF last_statement LIKE 'INSERT INTO assignment_v3.binding %' THEN
+		RETURN QUERY
+			SELECT 'noted', s.object, format('-- a rehearsal does not take this back: %s;', s.effect), NULL::text, NULL::text
+			FROM assignment_v3.shadow_side_effects(quote_ident(app_schema)::regnamespace) AS s;
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_notes(text, text) IS
+	'Internal to attach(): what a rehearsal could not take back, at the first attach()';
+
 -- attach_run(): takes the steps of the plan.
 -- Errors: 55P03 a lock that could not be got in time, 42P16 rows that were written since they were looked at.
 CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean)
@@ -1930,6 +1948,7 @@ BEGIN
 		beforehand := step.beforehand;
 		RETURN NEXT;
 	END LOOP;
+	RETURN QUERY SELECT n.* FROM assignment_v3.attach_notes(schema_name, step.statement) AS n;
 	PERFORM set_config('lock_timeout', own_timeout, true);
 EXCEPTION
 	WHEN lock_not_available OR deadlock_detected THEN
@@ -1966,7 +1985,12 @@ BEGIN
 	IF COALESCE(dry_run, false) THEN
 		schema_name := assignment_v3.attach_check_schema(app_schema);
 		PERFORM assignment_v3.attach_check(schema_name, true);
-		RETURN QUERY SELECT p.action, p.object, p.statement, p.lock, p.beforehand FROM assignment_v3.attach_plan(schema_name) AS p;
+		FOR action, object, statement, lock, beforehand IN
+			SELECT p.action, p.object, p.statement, p.lock, p.beforehand FROM assignment_v3.attach_plan(schema_name) AS p
+		LOOP
+			RETURN NEXT;
+		END LOOP;
+		RETURN QUERY SELECT n.* FROM assignment_v3.attach_notes(schema_name, statement) AS n;
 	ELSE
 		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false)) AS r;
 	END IF;

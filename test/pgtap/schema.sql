@@ -411,7 +411,7 @@ SELECT results_eq('SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM
 	'... and every row');
 SELECT is_empty($$SELECT proname FROM pg_proc WHERE pronamespace = 'assignment_v3'::regnamespace$$, '... and no function');
 CREATE EXTENSION assignment_v3;
-SELECT is((SELECT string_agg(DISTINCT action, ', ' ORDER BY action) FROM assignment_v3.attach()), 'bound, created',
+SELECT is((SELECT string_agg(DISTINCT action, ', ' ORDER BY action) FROM assignment_v3.attach()), 'bound, created, noted',
 	'attach() goes on from there');
 SELECT is_empty('SELECT * FROM assignment_v3.verify()', '... and all is sound');
 SELECT * FROM finish();

@@ -39,6 +39,13 @@ SELECT * FROM assignment_v3.shadow_side_effects('empty');
 \o /dev/null
 SELECT * FROM assignment_v3.detach();
 \o
+-- the first attach() lists them, in a dry run too, and a second one does not
+SELECT object, statement FROM assignment_v3.attach(dry_run => true) WHERE action = 'noted';
+SELECT count(*) FROM assignment_v3.attach() WHERE action = 'noted';
+SELECT count(*) FROM assignment_v3.attach();
+\o /dev/null
+SELECT * FROM assignment_v3.detach();
+\o
 SELECT count(*) FROM assignment_v3.shadow_side_effects('public');
 SELECT * FROM test.refused('SELECT assignment_v3.shadow_side_effects()');
 
