@@ -21,7 +21,7 @@ AS 'MODULE_PATHNAME', 'assignment_process_due';
 COMMENT ON FUNCTION assignment_v3.process_due(integer, uuid) IS
 	'works off due bookings in one transaction; null means 20 and every restaurant';
 
--- run(): works off the queue, oldest due first, with a commit after each booking.
+-- run(): works off the queue in batches of assignment_v3.batch_size bookings, with a commit after each batch.
 -- Errors: 2D000 inside a transaction block or a function; else as process_booking().
 CREATE PROCEDURE assignment_v3.run(
 	max_bookings integer DEFAULT NULL,
@@ -31,8 +31,9 @@ CREATE PROCEDURE assignment_v3.run(
 	INOUT retry integer DEFAULT NULL,
 	INOUT manual_review integer DEFAULT NULL,
 	INOUT noop integer DEFAULT NULL,
-	INOUT error integer DEFAULT NULL)
+	INOUT error integer DEFAULT NULL,
+	max_seconds integer DEFAULT NULL)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'assignment_run';
-COMMENT ON PROCEDURE assignment_v3.run(integer, uuid, integer, integer, integer, integer, integer, integer) IS
-	'works off the queue, one commit per booking; ends with a row of counts';
+COMMENT ON PROCEDURE assignment_v3.run(integer, uuid, integer, integer, integer, integer, integer, integer, integer) IS
+	'works off the queue, a commit per batch; ends with a row of counts';

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * operations.sql
- *		What an operator does by hand: kill(), revive(), enqueue_existing()
- *		and status().
+ *		What an operator does by hand: kill(), revive() and status().
  *
  * The kill switch is one row.  Every decision looks for it first, so taking
  * the pipeline off needs one insert and reaches each session at its next
@@ -187,54 +186,6 @@ END;
 $$;
 COMMENT ON FUNCTION assignment_v3.revive(text) IS
 	'Ends a kill(): the pipeline does again what the flags say';
-
--- ---------------------------------------------------------------------
--- The queue
--- ---------------------------------------------------------------------
-
--- enqueue_existing(): queues the bookings made since then that still wait for tables, and returns how many.  The
--- trigger on bookings queues nothing where the mode is disabled; this makes up for it once the mode has changed.
--- Bookings that are queued already keep their place; restaurants still disabled are left out.
--- Errors: PT422 no time given, 55000 not attached.
-CREATE FUNCTION assignment_v3.enqueue_existing(since timestamptz)
-RETURNS bigint
-LANGUAGE plpgsql
-SET search_path TO pg_catalog, pg_temp
-SET row_security TO off
-AS $$
-DECLARE
-	app_schema text := assignment_v3.bound_schema();
-	queued bigint;
-BEGIN
-	IF since IS NULL THEN
-		RAISE EXCEPTION 'since must not be null'
-			USING ERRCODE = 'PT422', HINT = 'Give the time since which bookings are to be queued, such as now() - interval ''1 day''.';
-	END IF;
-	EXECUTE assignment_v3.attach_expand($q$
-		WITH open_restaurants AS MATERIALIZED (
-			SELECT m.id, m.mode FROM (
-				SELECT r.id, (assignment_v3.mode(r.id)).mode AS mode FROM @app@.restaurants AS r OFFSET 0
-			) AS m
-			WHERE m.mode <> 'disabled'
-		)
-		INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at, enqueued_at)
-		SELECT b.id, b.restaurant_id, $2, $2
-		FROM @app@.bookings AS b
-		JOIN open_restaurants AS o ON o.id = b.restaurant_id
-		WHERE (b.created_at >= $1 OR b.updated_at >= $1) AND (b.end_at > $2) IS NOT FALSE
-			AND (b.status::text IN ('pending', 'pending_allocation')
-				AND b.assignment_state::text NOT IN ('confirmed', 'failed', 'manual_review')
-				-- what the legacy path has seated is still to be rehearsed
-				OR o.mode = 'shadow' AND b.status::text = 'confirmed'
-				AND b.assignment_state::text NOT IN ('failed', 'manual_review'))
-		ON CONFLICT (booking_id) DO NOTHING$q$, app_schema)
-		USING since, clock_timestamp();
-	GET DIAGNOSTICS queued = ROW_COUNT;
-	RETURN queued;
-END;
-$$;
-COMMENT ON FUNCTION assignment_v3.enqueue_existing(timestamptz) IS
-	'Queues the bookings made since then that still wait for tables, and returns how many';
 
 -- ---------------------------------------------------------------------
 -- Status

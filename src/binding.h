@@ -10,7 +10,6 @@
 
 #include "postgres.h"
 #include "fmgr.h"
-#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -44,6 +43,7 @@ typedef enum KeyedTable
 	KEYED_ROLLOUT,
 	KEYED_KILL_SWITCH,
 	KEYED_BLOCKS,
+	KEYED_PAUSES,
 	KEYED_BOOKING,
 	KEYED_ASSIGNMENTS,
 	KEYED_ATTEMPTS,
@@ -100,12 +100,11 @@ typedef enum BookingColumn
 	BOOKING_STATE,
 	BOOKING_VERSION,
 	BOOKING_STRATEGY,
-	BOOKING_ZONE_ID,
-	BOOKING_CREATED_AT
+	BOOKING_ZONE_ID
 } BookingColumn;
 
 #define BOOKING_WATCHED_COUNT (BOOKING_VERSION + 1)
-#define BOOKING_COLUMN_COUNT (BOOKING_CREATED_AT + 1)
+#define BOOKING_COLUMN_COUNT (BOOKING_ZONE_ID + 1)
 
 typedef struct Binding
 {
@@ -115,7 +114,6 @@ typedef struct Binding
 								 * NULL if nothing has */
 	char	   *app_schema;
 	char	   *search_path;	/* under which the app's triggers run */
-	TimestampTz recorded_since; /* older bookings have met no trigger */
 	Oid			owner;			/* of bookings: whose rights the C code uses */
 	bool		deferrable_ledger;	/* assignments can't take ON CONFLICT */
 	List	   *deferrable;		/* constraints of all bound relations, as RangeVars */

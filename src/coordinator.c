@@ -580,8 +580,9 @@ try_to_review(Decision *decision)
  * Tries
  */
 
-static bool
-must_rethrow(const ErrorData *error)
+/* Is this an error that a decision must not swallow? */
+bool
+error_must_rethrow(const ErrorData *error)
 {
 	switch (error->sqlerrcode)
 	{
@@ -618,7 +619,7 @@ is_lost_race(const ErrorData *error)
 }
 
 /* Is somebody waiting for what this transaction has written already? */
-static bool
+bool
 others_wait(void)
 {
 	TransactionId xid = GetTopTransactionIdIfAny();
@@ -687,7 +688,7 @@ in_subtransaction(Decision *decision, TryBody body, bool rehearsal, ErrorData **
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(decision->context);
 		CurrentResourceOwner = owner;
-		if (must_rethrow(caught))
+		if (error_must_rethrow(caught))
 			ReThrowError(caught);
 		binding_require_whole();
 		decision->yielded |= caught->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
@@ -889,18 +890,18 @@ is_contention(Reason reason)
 /*
  * The booking's place in the queue.  A claimed row is ours to write.  Another
  * one may be in the hands of whoever we met: it is left to them, and what has
- * to be written waits no longer than a try would.  A batch that has given its
- * claim back takes the row off the queue itself, at its end.
+ * to be written waits no longer than a try would.  In shadow a batch takes
+ * the row off the queue itself, at its end.
  */
 static void
 keep_queue(Decision *decision)
 {
-	bool		claimed = decision->claim != NULL;
+	bool		claimed = decision->claim != NULL && decision->claim->locked;
 	bool		active = decision->mode == MODE_ACTIVE;
 	bool		retry = active && decision->outcome == OUTCOME_RETRY;
 	bool		contention = is_contention(decision->reason);
 
-	if (claimed && decision->claim->released)
+	if (decision->claim != NULL && !claimed && !active)
 	{
 		decision->off_queue = !contention;
 		return;
@@ -1101,7 +1102,7 @@ begin_decision(Decision *decision)
 	store_load_booking(&decision->booking_id, booking);
 	if (decision->claim != NULL && !booking->found)
 		booking->rollout = decision->claim->rollout;
-	if (decision->claim != NULL && memcmp(&decision->claim->restaurant_id,
+	if (decision->claim != NULL && memcmp(&decision->claim->row.restaurant_id,
 										  &booking->restaurant_id, UUID_LEN) != 0)
 		decision->slot = 0;
 	decision->mode = flags_mode(&booking->rollout,

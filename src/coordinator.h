@@ -46,12 +46,20 @@ typedef enum Reason
 
 #define REASON_COUNT (REASON_ERROR + 1)
 
+/* The queue's row that a drain has come to a booking by. */
+typedef struct Claim
+{
+	QueueRow	row;
+	RolloutRows rollout;		/* of its restaurant, as the drain has read them */
+	bool		locked;			/* the row is; in shadow only the booking */
+} Claim;
+
 typedef struct Decision
 {
 	/* what was asked */
 	pg_uuid_t	booking_id;
 	const char *trigger;
-	const ClaimedBooking *claim;	/* the queue's row, locked; NULL if none */
+	const Claim *claim;			/* NULL if none */
 	int			slot;			/* 0 until one is taken */
 
 	/* what is known */
@@ -82,6 +90,8 @@ typedef struct Decision
 } Decision;
 
 extern void decide(Decision *decision);
+extern bool error_must_rethrow(const ErrorData *error);
+extern bool others_wait(void);
 extern const char *outcome_name(Outcome outcome);
 extern const char *reason_name(Reason reason);
 

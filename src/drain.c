@@ -4,27 +4,33 @@
  *		Calls that decide: one booking, or what the queue holds.
  *
  * process_booking() decides on one booking in the caller's transaction,
- * process_due() on several.  run() is a procedure and commits after each.
+ * process_due() on several.  run() is a procedure and commits after each batch
+ * of up to batch_size bookings.
  *
- * A drain claims the queue's rows one after the other, oldest due first, with
- * FOR UPDATE SKIP LOCKED: so several drains share the work without waiting for
- * each other.  It takes only what was due when it began, and whatever it has
- * decided is either off the queue or due later than that: it offers no booking
- * twice.  A restaurant whose slots are all taken is passed over; run() comes
- * back to it when everything else is done, for as long as a rate-limited
- * caller would wait.  What is still left is due for the next run.
+ * What to offer, and in which order, is a turn's business (turn.c).  A drain
+ * claims each row with FOR UPDATE SKIP LOCKED as it comes to it, so several
+ * drains share the work without waiting for each other.  It takes only what
+ * was due when it began, and whatever it has decided is either off the queue or
+ * due later than that: it offers no booking twice.  A restaurant whose slots
+ * are all taken is passed over; run() comes back to it when everything else is
+ * done, for as long as a rate-limited caller would wait.  What is still left is
+ * due for the next run.
  *
- * In shadow a batch must not keep the legacy path waiting for longer than one
- * rehearsal takes, and the trigger on bookings waits for a claimed row.  So
- * process_due() gives such a claim back before it rehearses, keeps other
- * drains out by the booking's advisory lock, and takes the rows off the queue
- * at its end.
+ * Each offer is a subtransaction of its own: what cannot even be told of a
+ * booking, such as an error while its trail is written, is undone with that
+ * booking alone, reported as a warning, and the booking is offered later.  With
+ * the try inside that makes two subtransactions a booking, and the 64 that a
+ * backend's cache holds are why a batch ends at 32 bookings.  A batch ends
+ * early when it had to wait for another writer's lock, or when somebody waits
+ * for what it has written.  What a cancelled run has decided so far is kept.
  *
- * process_due() ends early when it had to wait for another writer's lock: that
- * writer may be waiting for a row claimed here.
+ * In shadow nobody must wait for longer than one rehearsal takes, and the
+ * trigger on bookings waits for a claimed row.  So in shadow the row is not
+ * claimed: the booking's advisory lock keeps other drains out, and the batch
+ * takes the rows off the queue at its end.
  *
  * run() does its work under READ COMMITTED, whatever the session's default,
- * because each booking is a transaction of its own.  Between two of them it
+ * because each batch is a transaction of its own.  Between two of them it
  * holds nothing: no lock, no snapshot, no rights but the caller's.
  *
  *-------------------------------------------------------------------------
@@ -45,6 +51,7 @@
 #include "sqlstates.h"
 #include "storage/latch.h"
 #include "transition.h"
+#include "turn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -74,24 +81,25 @@ typedef struct Counts
 typedef struct Drain
 {
 	MemoryContext context;		/* outlives the transactions of a run */
+	MemoryContext work;			/* of one offer */
 	const char *trigger;
 	int			max_bookings;	/* 0: no limit */
-	QueueCursor cursor;
-	int			npassed;		/* restaurants not to be offered in this pass */
-	int			max_passed;
-	pg_uuid_t  *passed;
-	int			nfull;			/* those among them whose slots were taken */
-	bool		one_transaction;	/* a batch, which commits when it is done */
-	int			nrehearsed;		/* claims given back, to go off the queue */
-	ClaimedBooking *rehearsed;
+	TimestampTz ends_at;		/* 0: no limit */
+	pg_uuid_t	restaurant_id;	/* the only one, where there is one */
+	Turn		turn;
+	int			nfull;			/* restaurants of the turn whose slots were taken */
+	bool		yielded;		/* the last batch has waited for a lock in vain */
+	ErrorData  *cancelled;		/* thrown on when the batch is committed */
+	int			nrehearsed;		/* rows to go off the queue when the batch ends */
+	QueueRow   *rehearsed;
+	ReturnSetInfo *results;		/* where decisions are returned, if anywhere */
 	Counts		counts;
 } Drain;
 
 typedef enum OfferResult
 {
 	OFFER_DECIDED,
-	OFFER_PASSED,				/* the restaurant is full or disabled, or the booking busy */
-	OFFER_EMPTY					/* nothing more is due */
+	OFFER_PASSED				/* the restaurant takes none, or the booking is busy */
 } OfferResult;
 
 static Datum
@@ -162,45 +170,23 @@ assignment_process_booking(PG_FUNCTION_ARGS)
 }
 
 static void
-drain_init(Drain *drain, FunctionCallInfo fcinfo, const char *trigger, int if_null)
+drain_init(Drain *drain, FunctionCallInfo fcinfo, const char *trigger, int if_null, int share)
 {
 	memset(drain, 0, sizeof(Drain));
 	drain->context = CurrentMemoryContext;
+	drain->work = AllocSetContextCreate(CurrentMemoryContext, "assignment_v3 decision",
+										ALLOCSET_DEFAULT_SIZES);
 	drain->trigger = trigger;
 	drain->max_bookings = PG_ARGISNULL(0) ? if_null : PG_GETARG_INT32(0);
 	if (!PG_ARGISNULL(0) && drain->max_bookings < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("max_bookings must be at least 1")));
-	drain->max_passed = 16;
-	drain->passed = palloc(sizeof(pg_uuid_t) * drain->max_passed);
-	drain->cursor.has_restaurant = !PG_ARGISNULL(1);
-	if (drain->cursor.has_restaurant)
-		drain->cursor.restaurant_id = *PG_GETARG_UUID_P(1);
-	drain->cursor.started_at = GetCurrentTimestamp();
+	if (!PG_ARGISNULL(1))
+		drain->restaurant_id = *PG_GETARG_UUID_P(1);
+	turn_init(&drain->turn, GetCurrentTimestamp(),
+			  PG_ARGISNULL(1) ? NULL : &drain->restaurant_id, share);
 	require_writable();
-}
-
-/* Go back to the head of the queue. */
-static void
-drain_rewind(Drain *drain)
-{
-	drain->cursor.priority = PG_INT16_MIN;
-	drain->cursor.due_at = DT_NOBEGIN;
-	memset(&drain->cursor.booking_id, 0, sizeof(pg_uuid_t));
-	drain->npassed = 0;
-	drain->nfull = 0;
-}
-
-static void
-pass_over(Drain *drain, const pg_uuid_t *restaurant_id)
-{
-	if (drain->npassed == drain->max_passed)
-	{
-		drain->max_passed *= 2;
-		drain->passed = repalloc(drain->passed, sizeof(pg_uuid_t) * drain->max_passed);
-	}
-	drain->passed[drain->npassed++] = *restaurant_id;
 }
 
 static void
@@ -227,70 +213,14 @@ drop_claim(const Decision *decision)
 	store_leave(&scope);
 }
 
-/* Claim the next due booking, and tell the mode of its restaurant. */
-static bool
-claim_next(Drain *drain, ClaimedBooking *claimed, PipelineMode *mode)
-{
-	const char *reason;
-	StoreScope	scope;
-	bool		found;
-
-	store_enter(&scope);
-	found = store_queue_claim(&drain->cursor, drain->passed, drain->npassed, claimed);
-	store_leave(&scope);
-	if (!found || claimed->rollout.killed)
-		return false;
-	*mode = flags_mode(&claimed->rollout, &claimed->restaurant_id, &reason);
-	return true;
-}
-
-/* The same in a batch: in shadow the row's lock is given back at once. */
-static bool
-claim_for_batch(Drain *drain, ClaimedBooking *claimed, PipelineMode *mode)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool found = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		found = claim_next(drain, claimed, mode);
-		if (found && *mode == MODE_SHADOW)
-		{
-			claimed->released = true;
-			RollbackAndReleaseCurrentSubTransaction();
-		}
-		else
-			ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	return found;
-}
-
 static void
-note_rehearsed(Drain *drain, const ClaimedBooking *claimed)
+note_rehearsed(Drain *drain, const QueueRow *row)
 {
-	MemoryContext caller = MemoryContextSwitchTo(drain->context);
-
 	if (drain->rehearsed == NULL)
-		drain->rehearsed = palloc(sizeof(ClaimedBooking) * 16);
-	else if (drain->nrehearsed >= 16 && (drain->nrehearsed & (drain->nrehearsed - 1)) == 0)
-		drain->rehearsed = repalloc(drain->rehearsed,
-									sizeof(ClaimedBooking) * drain->nrehearsed * 2);
-	drain->rehearsed[drain->nrehearsed++] = *claimed;
-	MemoryContextSwitchTo(caller);
+		drain->rehearsed = MemoryContextAlloc(drain->context, sizeof(QueueRow) * 32);
+	else if (drain->nrehearsed >= 32 && (drain->nrehearsed & (drain->nrehearsed - 1)) == 0)
+		drain->rehearsed = repalloc(drain->rehearsed, sizeof(QueueRow) * drain->nrehearsed * 2);
+	drain->rehearsed[drain->nrehearsed++] = *row;
 }
 
 /* Take what a batch has rehearsed off the queue, so late that nobody waits for it for long. */
@@ -305,91 +235,224 @@ drop_rehearsed(Drain *drain)
 	for (int i = 0; i < drain->nrehearsed; i++)
 		lookup_delete_queue(&drain->rehearsed[i].booking_id, &drain->rehearsed[i].due_at);
 	store_leave(&scope);
+	drain->nrehearsed = 0;
 }
 
 /*
- * Claim the next due booking and decide on it, in the current transaction.
- * The slot is taken before the decision, so that a full restaurant costs no
- * events and moves no due time.
+ * May the restaurant's bookings be offered?  Asked once in a turn; each
+ * decision asks for the mode again, under its lock.
+ */
+static bool
+restaurant_takes(TurnRestaurant *restaurant)
+{
+	const char *reason;
+
+	if (!restaurant->asked)
+	{
+		lookup_rollout(&restaurant->id, &restaurant->rollout);
+		restaurant->mode = flags_mode(&restaurant->rollout, &restaurant->id, &reason);
+		restaurant->passed = restaurant->mode == MODE_DISABLED ||
+			lookup_is_paused(&restaurant->id);
+		restaurant->asked = true;
+	}
+	return !restaurant->passed;
+}
+
+/* Claim a row of the turn, or in shadow its booking; false if somebody else is at it. */
+static bool
+claim_row(const TurnRow *row, Claim *claim)
+{
+	StoreScope	scope;
+	bool		claimed;
+
+	store_enter(&scope);
+	claimed = restaurant_takes(row->restaurant) && lookup_is_queued(&row->row);
+	if (claimed)
+	{
+		claim->row = row->row;
+		claim->rollout = row->restaurant->rollout;
+		claim->locked = row->restaurant->mode != MODE_SHADOW;
+		claimed = claim->locked ? lookup_claim_queue(&row->row) : lock_booking(&row->row.booking_id);
+	}
+	store_leave(&scope);
+	return claimed;
+}
+
+/*
+ * Claim a row and decide on its booking.  The slot is taken before the
+ * decision, so that a full restaurant costs no events and moves no due time.
  */
 static OfferResult
-offer_next(Drain *drain, Decision *decision)
+offer(Drain *drain, const TurnRow *row, Decision *decision)
 {
-	ClaimedBooking claimed;
-	PipelineMode mode;
+	Claim		claim;
 
-	memset(decision, 0, sizeof(Decision));
-	if (!(drain->one_transaction ? claim_for_batch : claim_next) (drain, &claimed, &mode))
-		return OFFER_EMPTY;
-	if (claimed.released && !lock_booking(&claimed.booking_id))
+	if (!claim_row(row, &claim))
 		return OFFER_PASSED;
-	if (mode != MODE_DISABLED)
-	{
-		decision->slot = lock_slot(&claimed.restaurant_id, flags_slots(&claimed.rollout));
-		drain->nfull += decision->slot == 0;
-	}
+	decision->slot = lock_slot(&row->restaurant->id, flags_slots(&claim.rollout));
 	if (decision->slot == 0)
 	{
-		pass_over(drain, &claimed.restaurant_id);
+		row->restaurant->passed = true;
+		drain->nfull++;
 		return OFFER_PASSED;
 	}
-	decision->booking_id = claimed.booking_id;
+	decision->booking_id = claim.row.booking_id;
 	decision->trigger = drain->trigger;
-	decision->claim = &claimed;
+	decision->claim = &claim;
 	decide(decision);
 	decision->claim = NULL;
 	if (decision->off_queue)
-		note_rehearsed(drain, &claimed);
-	if (decision->reason == REASON_PIPELINE_DISABLED)
-	{
-		drop_claim(decision);
-		return OFFER_PASSED;
-	}
-	count_decision(&drain->counts, decision);
+		note_rehearsed(drain, &claim.row);
+	if (decision->reason != REASON_PIPELINE_DISABLED)
+		return OFFER_DECIDED;
+	drop_claim(decision);
 	return OFFER_DECIDED;
+}
+
+/* What can't even be told of a booking: it is offered later, and the others go on. */
+static void
+set_aside(Drain *drain, const TurnRow *row, const ErrorData *error)
+{
+	StoreScope	scope;
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("booking %s could not be decided on: %s", uuid_text(&row->row.booking_id),
+					error->message)));
+	store_enter(&scope);
+	store_queue_postpone(&row->row.booking_id,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 flags_retry_policy().max_ms));
+	store_leave(&scope);
+	drain->counts.processed++;
+	drain->counts.errors++;
+}
+
+/* Offer one row, in a subtransaction that is kept if something came of it. */
+static OfferResult
+offer_row(Drain *drain, const TurnRow *row, Decision *decision)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile OfferResult result = OFFER_PASSED;
+
+	memset(decision, 0, sizeof(Decision));
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = offer(drain, row, decision);
+		if (result == OFFER_DECIDED)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(drain->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && drain->results == NULL)
+			drain->cancelled = error;
+		else if (error_must_rethrow(error))
+			ReThrowError(error);
+		else
+		{
+			binding_require_whole();
+			set_aside(drain, row, error);
+			FreeErrorData(error);
+		}
+	}
+	PG_END_TRY();
+	return result;
 }
 
 static bool
 drain_is_done(const Drain *drain)
 {
-	return drain->max_bookings > 0 && drain->counts.processed >= drain->max_bookings;
+	return (drain->max_bookings > 0 && drain->counts.processed >= drain->max_bookings) ||
+		(drain->ends_at != 0 && GetCurrentTimestamp() >= drain->ends_at);
+}
+
+static void
+return_decision(const Drain *drain, const Decision *decision)
+{
+	Datum		values[DECISION_COLUMNS];
+	bool		nulls[DECISION_COLUMNS];
+
+	if (drain->results == NULL)
+		return;
+	decision_values(decision, values, nulls);
+	tuplestore_putvalues(drain->results->setResult, drain->results->setDesc, values, nulls);
+}
+
+static void
+build_turn(Drain *drain)
+{
+	StoreScope	scope;
+
+	drain->nfull = 0;
+	store_enter(&scope);
+	turn_build(&drain->turn);
+	store_leave(&scope);
+}
+
+static bool
+turn_is_over(const Drain *drain)
+{
+	return drain->turn.next == drain->turn.nrows || drain->cancelled != NULL ||
+		drain_is_done(drain);
+}
+
+/* Offer rows of the turn in the current transaction, until so many are decided. */
+static void
+work_batch(Drain *drain, int size)
+{
+	int			before = drain->counts.processed;
+
+	drain->yielded = false;
+	while (drain->counts.processed < before + size && !turn_is_over(drain) && !drain->yielded)
+	{
+		Decision	decision;
+
+		MemoryContextSwitchTo(drain->work);
+		if (offer_row(drain, &drain->turn.rows[drain->turn.next++], &decision) == OFFER_DECIDED &&
+			decision.reason != REASON_PIPELINE_DISABLED)
+		{
+			count_decision(&drain->counts, &decision);
+			return_decision(drain, &decision);
+			drain->yielded = decision.yielded || (drain->results == NULL && others_wait());
+		}
+		MemoryContextSwitchTo(drain->context);
+		MemoryContextReset(drain->work);
+	}
+	drop_rehearsed(drain);
 }
 
 /* process_due(max_bookings int, restaurant_id uuid) returns process_booking()'s rows */
 Datum
 assignment_process_due(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext context;
 	Drain		drain;
+	int			before;
 
 	binding_materialize(fcinfo, DECISION_COLUMNS);
-	drain_init(&drain, fcinfo, "process_due", 20);
-	drain.one_transaction = true;
-	drain_rewind(&drain);
-	context = AllocSetContextCreate(CurrentMemoryContext, "assignment_v3 decision",
-									ALLOCSET_DEFAULT_SIZES);
-	while (!drain_is_done(&drain))
+	drain_init(&drain, fcinfo, "process_due", 20, flag_batch_size);
+	drain.results = (ReturnSetInfo *) fcinfo->resultinfo;
+	do
 	{
-		MemoryContext caller = MemoryContextSwitchTo(context);
-		Datum		values[DECISION_COLUMNS];
-		bool		nulls[DECISION_COLUMNS];
-		Decision	decision;
-		OfferResult result;
-
-		CHECK_FOR_INTERRUPTS();
-		result = offer_next(&drain, &decision);
-		if (result == OFFER_DECIDED)
-		{
-			decision_values(&decision, values, nulls);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
-		MemoryContextSwitchTo(caller);
-		MemoryContextReset(context);
-		if (result == OFFER_EMPTY || decision.yielded)
-			break;
-	}
-	drop_rehearsed(&drain);
+		before = drain.counts.processed;
+		build_turn(&drain);
+		work_batch(&drain, INT_MAX);
+	} while (drain.counts.processed > before && !drain_is_done(&drain) && !drain.yielded);
 	return (Datum) 0;
 }
 
@@ -404,7 +467,7 @@ require_nonatomic(FunctionCallInfo fcinfo)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 			 errmsg("run() cannot be called inside a transaction block or a function"),
-			 errdetail("It commits after each booking."),
+			 errdetail("It commits after each batch of bookings."),
 			 errhint("Call it on its own, or use SELECT * FROM assignment_v3.process_due().")));
 }
 
@@ -418,32 +481,39 @@ next_transaction(void)
 								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
-/*
- * Offer everything that is due, once through the queue; whether anything was
- * decided.
- */
-static bool
-run_pass(Drain *drain, MemoryContext context)
+/* Build the next turn and offer its rows, with a commit after each batch. */
+static void
+run_turn(Drain *drain)
 {
-	int			before = drain->counts.processed;
-
-	drain_rewind(drain);
-	while (!drain_is_done(drain))
+	PushActiveSnapshot(GetTransactionSnapshot());
+	build_turn(drain);
+	PopActiveSnapshot();
+	while (!turn_is_over(drain))
 	{
-		Decision	decision;
-		OfferResult result;
-
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(context);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		result = offer_next(drain, &decision);
+		work_batch(drain, flag_batch_size);
 		PopActiveSnapshot();
 		next_transaction();
 		MemoryContextSwitchTo(drain->context);
-		MemoryContextReset(context);
-		if (result == OFFER_EMPTY)
-			break;
+		if (drain->cancelled)
+			ReThrowError(drain->cancelled);
 	}
+}
+
+/*
+ * Offer everything that is due once, in one turn or, where that is too much,
+ * in a rotation of several; whether anything was decided.
+ */
+static bool
+run_pass(Drain *drain)
+{
+	int			before = drain->counts.processed;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_turn(drain);
+	} while (drain->turn.goes_on && !drain_is_done(drain));
 	return drain->counts.processed > before;
 }
 
@@ -472,30 +542,51 @@ counts_result(FunctionCallInfo fcinfo, const Counts *counts)
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
-/* run(max_bookings int, restaurant_id uuid, INOUT counts ...) */
+static void
+limit_time(Drain *drain, FunctionCallInfo fcinfo)
+{
+	int			max_seconds = PG_ARGISNULL(8) ? 0 : PG_GETARG_INT32(8);
+
+	if (PG_ARGISNULL(8))
+		return;
+	if (max_seconds < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+				 errmsg("max_seconds must be at least 1")));
+	drain->ends_at = drain->turn.started_at + (int64) max_seconds * USECS_PER_SEC;
+}
+
+/* run(max_bookings int, restaurant_id uuid, INOUT counts ..., max_seconds int) */
 Datum
 assignment_run(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context;
 	Drain		drain;
 	int			waited_ms = 0;
 
 	require_nonatomic(fcinfo);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	drain_init(&drain, fcinfo, "run", 0);
-	context = AllocSetContextCreate(drain.context, "assignment_v3 decision",
-									ALLOCSET_DEFAULT_SIZES);
+	drain_init(&drain, fcinfo, "run", 0, flag_batch_size);
+	limit_time(&drain, fcinfo);
 	next_transaction();
+	MemoryContextSwitchTo(drain.context);
 	for (;;)
 	{
-		if (run_pass(&drain, context))
-			waited_ms = 0;
-		if (drain.nfull == 0 || drain_is_done(&drain) || waited_ms >= flag_rate_limit_delay)
+		bool		worked = run_pass(&drain);
+
+		if (drain_is_done(&drain) ||
+			(!worked && (drain.nfull == 0 || waited_ms >= flag_rate_limit_delay)))
 			break;
-		sleep_ms(SLOT_WAIT_MS);
-		waited_ms += SLOT_WAIT_MS;
+		if (worked)
+			waited_ms = 0;
+		else
+		{
+			next_transaction();
+			MemoryContextSwitchTo(drain.context);
+			sleep_ms(SLOT_WAIT_MS);
+			waited_ms += SLOT_WAIT_MS;
+		}
 	}
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");

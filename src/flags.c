@@ -43,7 +43,8 @@ PG_FUNCTION_INFO_V1(assignment_rollout_bucket);
 static bool flag_enabled = false;
 static bool flag_shadow = false;
 static int	flag_rollout_percent = 100;
-static int	flag_max_attempts = 5;
+int			flag_batch_size = 16;
+int			flag_max_attempts = 5;
 static int	flag_retry_base_delay = 1000;
 static int	flag_retry_max_delay = 30000;
 static int	flag_retry_jitter = 1000;
@@ -116,6 +117,9 @@ static const IntFlag int_flags[] = {
 	{"assignment_v3.auto_rollback_percent",
 		"Share of these decisions that may meet an error.",
 	&flag_auto_rollback_percent, 1, 99, 0},
+	{"assignment_v3.batch_size",
+		"Bookings that run() decides on before it commits, and a restaurant's share of a turn.",
+	&flag_batch_size, 1, 32, 0},
 	{"assignment_v3.max_attempts",
 		"Attempts after which a booking goes to manual review.",
 	&flag_max_attempts, 1, 100, 0},

@@ -50,6 +50,7 @@ extern int	flag_max_parallel;
 extern int	flag_max_tables;
 extern int	flag_event_level;
 extern int	flag_step_log_level;
+extern int	flag_batch_size;
 extern int	flag_rate_limit_delay;
 
 extern void FlagsInit(void);

@@ -286,12 +286,8 @@ lock_version(const KeyedScan *scan, HeapTuple tuple, int version)
 							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitSkip,
 							  flags, &failure);
 	if (result == TM_Ok)
-	{
-		Datum		stored = slot_getattr(slot, binding_get()->booking_columns[BOOKING_VERSION],
-										  &isnull);
-
-		locked = (isnull ? 1 : DatumGetInt32(stored)) == version;
-	}
+		locked = DatumGetInt32(slot_getattr(slot, binding_get()->booking_columns[BOOKING_VERSION],
+											&isnull)) == version && !isnull;
 	else if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -457,6 +453,40 @@ lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at)
 }
 
 /*
+ * Claim a row of the queue as it was read: lock it, unless it is gone, has
+ * changed, or is in the hands of somebody else.
+ */
+bool
+lookup_claim_queue(const QueueRow *row)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		claimed = false;
+
+	keyed_begin_locked(&scan, KEYED_QUEUE, UUIDPGetDatum(&row->booking_id), false,
+					   GetLatestSnapshot(), RowShareLock);
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		due_at = keyed_column(&scan, tuple, "due_at", &isnull);
+
+		if (DatumGetTimestampTz(due_at) == row->due_at)
+		{
+			TupleTableSlot *slot = table_slot_create(scan.relation, NULL);
+			TM_FailureData failure;
+
+			claimed = table_tuple_lock(scan.relation, &tuple->t_self, scan.snapshot, slot,
+									   GetCurrentCommandId(false), LockTupleExclusive,
+									   LockWaitSkip, 0, &failure) == TM_Ok;
+			ExecDropSingleTupleTableSlot(slot);
+		}
+	}
+	keyed_end(&scan);
+	return claimed;
+}
+
+/*
  * Delete a row that the scan has found, unless another transaction holds it.
  * A delete that may not wait takes a lock of our own, from the claim or from an
  * upsert, for somebody else's; locking the row tells them apart.
@@ -504,6 +534,22 @@ lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at)
 	}
 	keyed_end(&scan);
 	CommandCounterIncrement();
+}
+
+/* Is a row of the queue still as it was read? */
+bool
+lookup_is_queued(const QueueRow *row)
+{
+	TimestampTz due_at;
+
+	return lookup_queue(&row->booking_id, &due_at) && due_at == row->due_at;
+}
+
+/* Has somebody told the drains to leave a restaurant alone? */
+bool
+lookup_is_paused(const pg_uuid_t *restaurant_id)
+{
+	return own_row(KEYED_PAUSES, UUIDPGetDatum(restaurant_id), false, NULL, 0, NULL, NULL);
 }
 
 /* Columns of table_inventory that a plan rests on. */

@@ -76,6 +76,15 @@ typedef struct Floor
 	PlannerRecord *records;
 } Floor;
 
+/* A row of the queue. */
+typedef struct QueueRow
+{
+	pg_uuid_t	booking_id;
+	pg_uuid_t	restaurant_id;
+	TimestampTz due_at;
+	int			priority;
+} QueueRow;
+
 /* When a booking takes its tables. */
 typedef struct Window
 {
@@ -103,6 +112,9 @@ extern void booking_from_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *b
 extern void lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
 extern bool lookup_lock_booking(const pg_uuid_t *booking_id, int version);
 extern bool lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at);
+extern bool lookup_is_queued(const QueueRow *row);
+extern bool lookup_is_paused(const pg_uuid_t *restaurant_id);
+extern bool lookup_claim_queue(const QueueRow *row);
 extern void lookup_delete_queue(const pg_uuid_t *booking_id, const TimestampTz *due_at);
 extern bool lookup_has_assignments(const pg_uuid_t *booking_id);
 extern bool lookup_rehearsal(const pg_uuid_t *booking_id, int version, Rehearsal *rehearsal);

@@ -65,7 +65,6 @@ typedef enum Statement
 {
 	STMT_HAS_LEDGER_ROWS,
 	STMT_LOAD_PAST,
-	STMT_HAS_STEPS,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
 	STMT_READ_BARRED,
@@ -81,8 +80,10 @@ typedef enum Statement
 	STMT_NOTE_LEGACY,
 	STMT_QUEUE_PUT,
 	STMT_QUEUE_FOLLOW,
-	STMT_QUEUE_CLAIM,
-	STMT_QUEUE_CLAIM_OF_RESTAURANT,
+	STMT_QUEUE_PEEK,
+	STMT_QUEUE_PEEK_OF_RESTAURANT,
+	STMT_QUEUE_SHARES,
+	STMT_QUEUE_POSTPONE,
 	STMT_BREAKER_LOCK,
 	STMT_BREAKER_PUT,
 	STMT_INSERT_BLOCK,
@@ -161,14 +162,19 @@ typedef struct StatementText
 	"m.idempotency_key::text AS idempotency_key, m.payload, m.attempt_count::int AS attempt, " \
 	"m.created_at, m.status::text AS status FROM claimed m ORDER BY m.created_at, m.id"
 
-#define CLAIM_COLUMNS \
-	"SELECT q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority " \
-	"FROM assignment_v3.queue q " \
-	"WHERE q.due_at <= $1 AND (q.priority, q.due_at, q.booking_id) > ($2::int2, $3, $4) " \
-	"AND q.restaurant_id <> ALL ($5) "
+/*
+ * The columns of a queue row, and the rows of one priority p that are due
+ * between $1 and $2.  Priority by priority, since an index that begins with
+ * it finds what is due only within one.
+ */
+#define QUEUE_COLUMNS "q.booking_id, q.restaurant_id, q.due_at, q.priority::int AS priority "
 
-#define CLAIM_ORDER \
-	"ORDER BY q.priority, q.due_at, q.booking_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED"
+#define QUEUE_PRIORITIES "(VALUES (-2::int2), (-1::int2), (0::int2), (1::int2), (2::int2)) AS p (priority) "
+
+#define DUE_IN_PRIORITY \
+	"i.priority = p.priority AND i.due_at >= $1 AND i.due_at <= $2 "
+
+#define DUE_ORDER "ORDER BY i.due_at, i.booking_id LIMIT $3 "
 
 static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_HAS_LEDGER_ROWS] = {
@@ -184,17 +190,11 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"THEN (a.metadata OPERATOR(pg_catalog.->>) 'version'::text)::numeric >= start.version::numeric "
 		"ELSE false END)::int AS attempts, "
 		"EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 "
-		"AND (h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed' "
-		"OR h.reason = 'status_reverted')) AS was_confirmed "
+		"AND h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed') AS was_confirmed "
 		"FROM (SELECT coalesce(pg_catalog.max(h.version), 0) AS version FROM @history@ h "
 		"WHERE h.booking_id = $1 AND h.to_state::text = 'assignment_pending' "
 		"AND h.from_state::text IN ('confirmed', 'failed', 'manual_review')) start",
 		1, {UUIDOID}
-	},
-	[STMT_HAS_STEPS] = {
-		"SELECT EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 AND h.created_at >= $2 "
-		"AND h.from_state::text <> h.to_state::text) AS found",
-		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	[STMT_WAIT_BOOKING] = {
 		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 FOR NO KEY UPDATE",
@@ -204,7 +204,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"UPDATE @bookings@ AS b SET assignment_state = $3::@booking_state@, "
 		"assignment_state_version = $4, status = coalesce($5::@booking_status@, b.status), "
 		"assignment_strategy = coalesce($6, b.assignment_strategy), updated_at = pg_catalog.now() "
-		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2",
+		"WHERE b.id = $1 AND b.assignment_state_version = $2",
 		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
 	},
 
@@ -285,16 +285,12 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE NOT EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @on_conflict@",
 		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
-	/* a trigger of the app may have written them already */
 	[STMT_INSERT_LEDGER] = {
 		"INSERT INTO @allocations@ "
 		"(resource_type, resource_id, restaurant_id, booking_id, \"window\", shadow, is_maintenance) "
 		"SELECT 'table', x.table_id, $2, x.booking_id, "
 		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
-		"FROM @assignments@ x WHERE x.booking_id = $1 "
-		"AND NOT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		"AND y.resource_type::text = 'table' AND y.resource_id = x.table_id AND NOT y.shadow) "
-		"ORDER BY x.table_id",
+		"FROM @assignments@ x WHERE x.booking_id = $1 ORDER BY x.table_id",
 		2, {UUIDOID, UUIDOID}
 	},
 	[STMT_DELETE_ASSIGNMENTS] = {
@@ -346,17 +342,33 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_QUEUE_FOLLOW] = {
 		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
 		"SELECT b.id, b.restaurant_id, $3, $3 FROM @bookings@ b "
-		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2 ON CONFLICT (booking_id) "
+		"WHERE b.id = $1 AND b.assignment_state_version = $2 ON CONFLICT (booking_id) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
-	[STMT_QUEUE_CLAIM] = {
-		CLAIM_COLUMNS CLAIM_ORDER,
-		5, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, UUIDARRAYOID}
+	[STMT_QUEUE_PEEK] = {
+		"SELECT " QUEUE_COLUMNS "FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
+		"SELECT i.* FROM assignment_v3.queue i WHERE " DUE_IN_PRIORITY DUE_ORDER ") q "
+		"ORDER BY q.priority, q.due_at, q.booking_id",
+		3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
-	[STMT_QUEUE_CLAIM_OF_RESTAURANT] = {
-		CLAIM_COLUMNS "AND q.restaurant_id = $6 " CLAIM_ORDER,
-		6, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, UUIDARRAYOID, UUIDOID}
+	[STMT_QUEUE_PEEK_OF_RESTAURANT] = {
+		"SELECT " QUEUE_COLUMNS "FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
+		"SELECT i.* FROM assignment_v3.queue i WHERE i.restaurant_id = $4 AND "
+		DUE_IN_PRIORITY DUE_ORDER ") q ORDER BY q.priority, q.due_at, q.booking_id",
+		4, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, UUIDOID}
+	},
+	/* the restaurants come from their own table: the queue's index is full of dead rows at times */
+	[STMT_QUEUE_SHARES] = {
+		"SELECT " QUEUE_COLUMNS "FROM (SELECT r.id FROM @restaurants@ r WHERE r.id > $4 ORDER BY r.id) r "
+		"CROSS JOIN LATERAL (SELECT d.* FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
+		"SELECT i.* FROM assignment_v3.queue i WHERE i.restaurant_id = r.id AND "
+		DUE_IN_PRIORITY DUE_ORDER ") d ORDER BY d.priority, d.due_at, d.booking_id LIMIT $3) q LIMIT $5",
+		5, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, UUIDOID, INT4OID}
+	},
+	[STMT_QUEUE_POSTPONE] = {
+		"UPDATE assignment_v3.queue AS q SET due_at = $2 WHERE q.booking_id = $1",
+		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	[STMT_BREAKER_LOCK] = {
 		"INSERT INTO assignment_v3.circuits AS c (restaurant_id, updated_at) VALUES ($1, $2) "
@@ -911,20 +923,6 @@ load_past(BookingRecord *booking)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Has the booking taken any step since then? */
-bool
-store_has_steps(const pg_uuid_t *booking_id, TimestampTz since)
-{
-	Datum		values[2] = {UUIDPGetDatum(booking_id), TimestampTzGetDatum(since)};
-	bool		found;
-
-	if (execute_select(STMT_HAS_STEPS, values, NULL) != 1)
-		elog(ERROR, "history did not answer");
-	found = bool_column(0, "found");
-	SPI_freetuptable(SPI_tuptable);
-	return found;
-}
-
 /* Has the booking rows in the second ledger, if there is one? */
 static bool
 has_ledger_rows(const pg_uuid_t *booking_id)
@@ -1403,40 +1401,64 @@ store_queue_follow(const BookingRecord *booking, TimestampTz due_at)
 	execute(STMT_QUEUE_FOLLOW, values, NULL, false, SPI_OK_INSERT);
 }
 
-/*
- * Claim the next due row behind the cursor that nobody else has claimed, and
- * move the cursor onto it.  The claim is the row's lock and ends with the
- * transaction.
- */
-bool
-store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
-				  ClaimedBooking *claimed)
+/* The rows of the queue in a result, in the caller's context. */
+static QueueRow *
+queue_rows(uint64 nrows)
 {
-	Datum		values[6] = {
-		TimestampTzGetDatum(cursor->started_at),
-		Int32GetDatum(cursor->priority),
-		TimestampTzGetDatum(cursor->due_at),
-		UUIDPGetDatum(&cursor->booking_id),
-		uuid_array(passed, npassed),
-		UUIDPGetDatum(&cursor->restaurant_id),
-	};
-	uint64		nrows = execute(cursor->has_restaurant ? STMT_QUEUE_CLAIM_OF_RESTAURANT :
-								STMT_QUEUE_CLAIM, values, NULL, false, SPI_OK_SELECT);
+	QueueRow   *rows = palloc(sizeof(QueueRow) * Max(nrows, 1));
 
-	if (nrows > 0)
+	for (uint64 i = 0; i < nrows; i++)
 	{
-		(void) uuid_column(0, "booking_id", &claimed->booking_id);
-		(void) uuid_column(0, "restaurant_id", &claimed->restaurant_id);
-		(void) time_column(0, "due_at", &cursor->due_at);
-		claimed->due_at = cursor->due_at;
-		claimed->released = false;
-		cursor->priority = int_column(0, "priority", 0);
-		cursor->booking_id = claimed->booking_id;
+		(void) uuid_column(i, "booking_id", &rows[i].booking_id);
+		(void) uuid_column(i, "restaurant_id", &rows[i].restaurant_id);
+		(void) time_column(i, "due_at", &rows[i].due_at);
+		rows[i].priority = int_column(i, "priority", 0);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	if (nrows > 0)
-		lookup_rollout(&claimed->restaurant_id, &claimed->rollout);
-	return nrows > 0;
+	return rows;
+}
+
+/* The first rows that are due in an interval, as many of each priority as the limit says. */
+QueueRow *
+store_queue_peek(TimestampTz from, TimestampTz until, const pg_uuid_t *restaurant_id, int limit,
+				 int *nrows)
+{
+	Datum		values[4] = {
+		TimestampTzGetDatum(from),
+		TimestampTzGetDatum(until),
+		Int32GetDatum(limit),
+		UUIDPGetDatum(restaurant_id),
+	};
+
+	*nrows = (int) execute_select(restaurant_id != NULL ? STMT_QUEUE_PEEK_OF_RESTAURANT :
+								  STMT_QUEUE_PEEK, values, NULL);
+	return queue_rows(*nrows);
+}
+
+/* The first rows of each restaurant behind the given one. */
+QueueRow *
+store_queue_shares(TimestampTz from, TimestampTz until, const pg_uuid_t *behind, int share,
+				   int limit, int *nrows)
+{
+	Datum		values[5] = {
+		TimestampTzGetDatum(from),
+		TimestampTzGetDatum(until),
+		Int32GetDatum(share),
+		UUIDPGetDatum(behind),
+		Int32GetDatum(limit),
+	};
+
+	*nrows = (int) execute_select(STMT_QUEUE_SHARES, values, NULL);
+	return queue_rows(*nrows);
+}
+
+/* Offer a booking later. */
+void
+store_queue_postpone(const pg_uuid_t *booking_id, TimestampTz due_at)
+{
+	Datum		values[2] = {UUIDPGetDatum(booking_id), TimestampTzGetDatum(due_at)};
+
+	execute(STMT_QUEUE_POSTPONE, values, NULL, false, SPI_OK_UPDATE);
 }
 
 /*

@@ -53,27 +53,6 @@ typedef struct OwnAssignments
 	bool		matching;		/* window, restaurant and seats fit the booking */
 } OwnAssignments;
 
-/* A row of the queue that run() may work on. */
-typedef struct ClaimedBooking
-{
-	pg_uuid_t	booking_id;
-	pg_uuid_t	restaurant_id;
-	TimestampTz due_at;
-	RolloutRows rollout;
-	bool		released;		/* its lock is given back already */
-} ClaimedBooking;
-
-/* Where a run stands in the queue. */
-typedef struct QueueCursor
-{
-	TimestampTz started_at;
-	bool		has_restaurant;
-	pg_uuid_t	restaurant_id;
-	int			priority;
-	TimestampTz due_at;
-	pg_uuid_t	booking_id;
-} QueueCursor;
-
 /* What the rehearsal of a booking came to. */
 typedef struct RehearsalRow
 {
@@ -141,7 +120,6 @@ extern void store_leave(StoreScope *scope);
 
 extern void store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
 extern bool store_wait_booking(const pg_uuid_t *booking_id);
-extern bool store_has_steps(const pg_uuid_t *booking_id, TimestampTz since);
 extern void store_update_booking(const pg_uuid_t *booking_id, int version,
 								 AssignmentState state, int new_version,
 								 const char *status, const char *strategy);
@@ -163,8 +141,11 @@ extern void store_note_legacy(const pg_uuid_t *booking_id, const char *outcome);
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
 extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
-extern bool store_queue_claim(QueueCursor *cursor, const pg_uuid_t *passed, int npassed,
-							  ClaimedBooking *claimed);
+extern QueueRow *store_queue_peek(TimestampTz from, TimestampTz until,
+								  const pg_uuid_t *restaurant_id, int limit, int *nrows);
+extern QueueRow *store_queue_shares(TimestampTz from, TimestampTz until, const pg_uuid_t *behind,
+									int share, int limit, int *nrows);
+extern void store_queue_postpone(const pg_uuid_t *booking_id, TimestampTz due_at);
 
 extern void store_breaker_lock(const pg_uuid_t *restaurant_id, Breaker *breaker);
 extern void store_breaker_put(const pg_uuid_t *restaurant_id, const Breaker *breaker);

@@ -48,8 +48,8 @@ SELECT is((SELECT requires FROM pg_available_extension_versions WHERE name = 'as
 -- attach()
 -- ---------------------------------------------------------------------
 CREATE TEMPORARY TABLE report AS SELECT * FROM assignment_v3.attach();
-SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 26::bigint,
-	'attach() reports 26 tables');
+SELECT is((SELECT count(*) FROM pg_temp.report WHERE object LIKE 'table %' AND action = 'created'), 27::bigint,
+	'attach() reports 27 tables');
 SELECT is_empty($$SELECT * FROM pg_temp.report WHERE action IS NULL OR object IS NULL OR statement IS NULL
 	OR rtrim(statement) NOT LIKE '%;'$$, 'each row of the report holds a whole statement');
 SELECT is_empty('SELECT * FROM assignment_v3.attach()', 'a second attach() has nothing to do');
@@ -58,7 +58,7 @@ SELECT tables_are('public', ARRAY['restaurants', 'zones', 'table_inventory', 'ta
 	'booking_table_assignments', 'booking_assignment_state_history', 'booking_assignment_attempts',
 	'observability_events', 'capacity_outbox', 'table_holds', 'table_hold_windows', 'booking_assignment_shadow_results'],
 	'the app''s tables, and no ledger of allocations');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'audit', 'phases', 'sign_offs', 'incidents'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'pauses', 'audit', 'phases', 'sign_offs', 'incidents'],
 	'the pipeline''s own tables');
 SELECT enum_has_labels('public', 'booking_assignment_state', ARRAY['created', 'capacity_verified', 'assignment_pending',
 	'assignment_in_progress', 'assigned', 'confirmed', 'failed', 'manual_review'], 'the states');
@@ -127,6 +127,7 @@ INSERT INTO pg_temp.expected VALUES
 	('assignment_v3.counters', 'singleton boolean!, decisions bigint!, rehearsals bigint!, errors bigint!, rehearsal_errors bigint!, refusals bigint!, '
 	 'conflicts bigint!, failures bigint!, late_events bigint!, lost_events bigint!'),
 	('assignment_v3.error_samples', 'decisions bigint!, errors bigint!, sampled_at timestamp with time zone!'),
+	('assignment_v3.pauses', 'restaurant_id uuid!, reason text, paused_at timestamp with time zone!, paused_by text!'),
 	('assignment_v3.phases', 'id bigint!, phase text!, entered_at timestamp with time zone!, entered_by text!, earned boolean, note text'),
 	('assignment_v3.sign_offs', 'id bigint!, phase text!, role text!, name text!, note text, signed_at timestamp with time zone!, '
 	 'signed_by text!'),
@@ -173,6 +174,7 @@ SELECT results_eq($$SELECT relation, definition FROM pg_temp.constraints WHERE c
 	('assignment_v3.error_samples', 'PRIMARY KEY (decisions)'),
 	('assignment_v3.incidents', 'PRIMARY KEY (id)'),
 	('assignment_v3.kill_switch', 'PRIMARY KEY (singleton)'),
+	('assignment_v3.pauses', 'PRIMARY KEY (restaurant_id)'),
 	('assignment_v3.phases', 'PRIMARY KEY (id)'),
 	('assignment_v3.purges', 'PRIMARY KEY (id)'),
 	('assignment_v3.queue', 'PRIMARY KEY (booking_id)'),
@@ -405,7 +407,7 @@ SELECT isnt_empty('SELECT * FROM assignment_v3.detach()', 'detach() reports what
 SELECT is_empty('SELECT tgname FROM pg_trigger WHERE NOT tgisinternal', '... which is to drop the triggers');
 SELECT is_empty('SELECT * FROM assignment_v3.detach()', 'a second detach() has nothing to do');
 SELECT lives_ok('DROP EXTENSION assignment_v3', 'DROP EXTENSION needs no CASCADE');
-SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'audit', 'phases', 'sign_offs', 'incidents'],
+SELECT tables_are('assignment_v3', ARRAY['binding', 'queue', 'circuits', 'rollout', 'kill_switch', 'blocks', 'purges', 'counters', 'error_samples', 'pauses', 'audit', 'phases', 'sign_offs', 'incidents'],
 	'... and leaves the pipeline''s own tables');
 SELECT results_eq('SELECT (SELECT count(*) FROM bookings), (SELECT count(*) FROM table_inventory)', 'SELECT * FROM pg_temp.before',
 	'... and every row');

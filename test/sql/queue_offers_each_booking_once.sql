@@ -91,7 +91,7 @@ CALL assignment_v3.run();
 SELECT test.no(booking_id) AS booking FROM assignment_v3.queue ORDER BY 1;
 DROP TRIGGER a_refuse ON bookings;
 
--- run() commits after each booking, process_due() leaves that to its caller.
+-- run() commits after each batch, process_due() leaves that to its caller.
 CREATE TABLE test.written (booking int, transaction xid8 DEFAULT pg_current_xact_id());
 CREATE FUNCTION test.write_down() RETURNS trigger LANGUAGE plpgsql AS
 	$$BEGIN INSERT INTO test.written VALUES (test.no(NEW.id)); RETURN NULL; END$$;

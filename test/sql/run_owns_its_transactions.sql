@@ -1,4 +1,4 @@
--- run() commits after each booking, so it can be called only where nobody else's work would be committed with it: never
+-- run() commits after each batch, so it can be called only where nobody else's work would be committed with it: never
 -- inside a transaction block or a function.  It leaves the session as it was: isolation level, settings, no locks, no
 -- transaction.  A procedure that committed somebody's open transaction would make their ROLLBACK a lie.
 \getenv abs_srcdir PG_ABS_SRCDIR

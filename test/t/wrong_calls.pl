@@ -1,4 +1,4 @@
-# run() commits after each booking, so it needs transactions of its own.  Called where it can't have them it must say so with
+# run() commits after each batch, so it needs transactions of its own.  Called where it can't have them it must say so with
 # 2D000 before it has done anything; called in an unusual way that leaves them to it, it must work.  It could fail half way, after
 # the first booking and with everybody's transaction committed, wherever it does not learn from its caller that it may not commit.
 
