@@ -165,6 +165,8 @@ sql("SELECT assignment_v3.sign_off('production_shadow', 'on-call', 'Cy'), assign
 holds('production_shadow', 0, 25);
 
 my $preview = sql('SELECT string_agg(restaurant_id::text, $$,$$ ORDER BY bucket) FROM assignment_v3.rollout_preview(10) WHERE mode_then = $$active$$');
+# from now on nobody has to be awake
+sql('ALTER DATABASE app SET assignment_v3.auto_rollback = on');
 enter('production_10', "NULL, 'active', percent => 10");
 is(sql("SELECT string_agg(id::text, ',' ORDER BY assignment_v3.rollout_bucket(id)) FROM restaurants WHERE (assignment_v3.mode(id)).mode = 'active'"),
 	$preview, 'ten percent are those that the preview named');
@@ -178,7 +180,7 @@ like(sql(sprintf($served, 5000, 6)), qr/^\d{2,}\|\d{2,}\|t$/, 'fifty percent are
 holds('production_50', 52, 77);
 
 # ---------------------------------------------------------------------
-# A fault, the rollback, and the legacy path takes over
+# A fault, the automatic rollback, and the legacy path takes over
 # ---------------------------------------------------------------------
 enter('production_100', "NULL, 'active', percent => 100");
 sql(<<'SQL');
@@ -189,13 +191,19 @@ SQL
 my $pooled = $node->background_psql('app');
 $pooled->query_safe("SELECT count(*) FROM assignment_v3.process_booking('00000000-0000-0000-0000-000000000000')");
 guests_call(7);
-is(sql("SELECT count(*) > 20 FROM observability_events WHERE event_type = 'coordinator.error'"), 't', 'a fault makes decisions fail');
-my $left = sql('SELECT assignment_v3.kill($$errors after the migration$$)');
+ok(wait_until(sub { sql('SELECT count(*) FROM assignment_v3.kill_switch') eq '1' }), 'a fault makes decisions fail, and the pipeline switches itself off');
+is(sql("SELECT k.killed_by, a.relation, e.severity FROM assignment_v3.kill_switch AS k, assignment_v3.audit AS a, observability_events AS e
+	WHERE a.new_row ->> 'reason' = k.reason AND e.event_type = 'rollout.killed' AND e.context ->> 'reason' = k.reason"),
+	'assignment_v3.auto_rollback|kill_switch|critical', '... and says so, in the row, the audit and an event');
 is($pooled->query_safe("SELECT mode FROM assignment_v3.mode()"), 'disabled', '... and a session of the pool is off');
 $pooled->quit;
-is(sql('SELECT count(*) FROM assignment_v3.unfinished()'), $left, 'what is unfinished is as many as the kill said');
+is(sql(sprintf($served, 0, 7)) =~ /^0\|[1-9]/ ? 'legacy' : 'nobody', 'legacy', '... and who called after that was served by the legacy path');
+my $left = sql('SELECT assignment_v3.kill($$an operator is quicker than he thinks$$)');
+is(sql('SELECT count(*) FROM assignment_v3.unfinished()'), $left, 'what is unfinished is as many as a kill says');
 is(sql("SELECT count(*) FROM bookings AS b WHERE b.status = 'pending' AND b.id IN (SELECT id FROM calls WHERE phase_no = 7)
-	AND NOT EXISTS (SELECT FROM assignment_v3.unfinished() AS u WHERE u.booking_id = b.id)"), 0, '... and all that the fault has left waiting are among them');
+	AND NOT EXISTS (SELECT FROM observability_events AS e WHERE e.booking_id = b.id AND e.source = 'auto_assign')
+	AND NOT EXISTS (SELECT FROM assignment_v3.unfinished() AS u WHERE u.booking_id = b.id)"), 0,
+	'... and all that wait without the legacy path having heard of them are among them');
 sql('CREATE TABLE handed_back AS SELECT u.booking_id, legacy_assign(u.booking_id) AS result FROM assignment_v3.unfinished() AS u');
 is(sql("SELECT string_agg(b.status, ',') FROM handed_back AS h JOIN bookings AS b ON b.id = h.booking_id WHERE (b.status = 'confirmed') <> (h.result = 'succeeded')"),
 	'', 'the legacy path takes them over');
@@ -220,7 +228,23 @@ guests_call(8);
 like(sql(sprintf($served, 10000, 8)), qr/^\d{3}\|0\|t$/, 'after the repair the pipeline serves everybody');
 sql("SELECT assignment_v3.sign_off('production_100', r, 'Ada') FROM unnest(ARRAY['engineering', 'qa', 'product_owner']) AS r");
 holds('production_100', 100, 100 + 168);
-is(sql("SELECT count(*) FROM observability_events WHERE source = 'auto_assign' AND created_at > " . at(101)), 0, 'nobody writes the events of the legacy path any more');
+
+# what the page on the removal of the legacy path says beforehand, and what it says while that path is still in use
+my @removal = slurp_file('docs/legacy-removal.md') =~ /^```sql\n(.*?)^```$/msg;
+my ($proof) = grep { /by_legacy/ } @removal;
+my %answers = (
+	'gate_passed' => 't',
+	'm.mode' => '',
+	'by_legacy' => join('|', sql('SELECT (' . at(100) . ')::date'), 0, '',
+		sql("SELECT count(*) FROM observability_events WHERE event_type = 'coordinator.start' AND created_at > " . at(101)), 0),
+	'prosrc' => 'function legacy_assign(uuid)');
+foreach my $word (sort keys %answers)
+{
+	my ($query) = grep { index($_, $word) >= 0 } @removal;
+
+	is(sql($query), $answers{$word}, "the legacy path can go: $word");
+}
+like(sql($proof =~ s/production_100/production_10/r), qr/\|[1-9]\d*\|\d{4}-.*\|[1-9]\d*\|[1-9]\d*$/, '... and could not at 10 %');
 is_sound($node);
 is(sql('SELECT string_agg(phase, $$ $$ ORDER BY id) FROM assignment_v3.phases WHERE earned IS NOT FALSE'),
 	'development staging_shadow staging_full production_shadow production_10 production_50 production_100 production_100', 'every phase was earned');
