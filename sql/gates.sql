@@ -563,8 +563,7 @@ WITH p AS (
 	SELECT p.*, (SELECT count(*) FROM unnest(durations) AS d WHERE d > 1.2 * p.before) AS beyond FROM p
 )
 SELECT 'p95 latency', COALESCE(round(s.now::numeric, 1) || ' ms', 'none'),
-	COALESCE(format('at most %s ms, 1.2 times %s', round(1.2 * s.before::numeric, 1), gate_latency.before),
-		'at most 1.2 times ' || gate_latency.before),
+	concat('at most ', round(1.2 * s.before::numeric, 1) || ' ms, ', '1.2 times ', gate_latency.before),
 	CASE
 		WHEN s.n < l.bookings OR s.n_before < l.bookings THEN 'insufficient data'
 		WHEN s.now <= 1.2 * s.before THEN 'pass'
