@@ -1204,8 +1204,10 @@ FROM assignment_v3.attach_missing_indexes(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 CROSS JOIN LATERAL (
 	SELECT CASE WHEN m.is_unique THEN 'UNIQUE INDEX' ELSE 'INDEX' END AS kind,
-		format('%I ON %s USING %s (%s)%s', m.name, r.qualified, m.method,
+		format('%I ON %s USING %s (%s)%s%s', m.name, r.qualified, m.method,
 			(SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.n) FROM unnest(m.columns) WITH ORDINALITY AS c (name, n)),
+			-- else the newest rows, which are those asked for, stay outside until the next vacuum
+			CASE m.method WHEN 'brin' THEN ' WITH (autosummarize = on)' END,
 			' WHERE ' || m.predicate) AS rest
 ) AS part;
 $$;

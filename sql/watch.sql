@@ -62,6 +62,7 @@ RETURNS TABLE (hour timestamptz, ended bigint, confirmed bigint, manual_review b
 	confirmation_rate_pct numeric, manual_review_rate_pct numeric)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -91,6 +92,7 @@ CREATE FUNCTION assignment_v3.watch_latency()
 RETURNS TABLE (hour timestamptz, mode text, decisions bigint, p50_ms numeric, p95_ms numeric, p99_ms numeric, max_ms numeric)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -125,6 +127,7 @@ RETURNS TABLE (booking_id uuid, restaurant_id uuid, restaurant text, party_size 
 	end_at timestamptz, reason text, since timestamptz, alternative_at timestamptz, alternative_tables text[])
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -171,6 +174,7 @@ CREATE FUNCTION assignment_v3.watch_due(app_schema text, longer_than interval)
 RETURNS TABLE (restaurant_id uuid, mode text, due bigint, oldest timestamptz, late bigint)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -179,7 +183,11 @@ BEGIN
 		FROM (
 			SELECT q.restaurant_id, count(*) AS due, min(q.due_at) AS oldest, count(*) FILTER (WHERE q.due_at < $1 - $2) AS late
 			FROM assignment_v3.queue AS q
-			JOIN @app@.bookings AS b ON b.id = q.booking_id AND b.status::text NOT IN ('cancelled', 'no_show')
+			CROSS JOIN LATERAL (
+				SELECT b.id FROM @app@.bookings AS b
+				WHERE b.id = q.booking_id AND b.status::text NOT IN ('cancelled', 'no_show')
+				OFFSET 0
+			) AS b
 			WHERE q.due_at <= $1
 			GROUP BY q.restaurant_id
 			OFFSET 0
@@ -197,6 +205,7 @@ RETURNS TABLE (booking_id uuid, restaurant_id uuid, restaurant text, party_size 
 	mode text, due_at timestamptz, overdue interval)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 DECLARE
@@ -316,6 +325,7 @@ COMMENT ON FUNCTION assignment_v3.watch_outbox_health() IS
 CREATE FUNCTION assignment_v3.watch_errors(app_schema text, OUT starts bigint, OUT errors bigint, OUT first_error timestamptz)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -337,6 +347,7 @@ COMMENT ON FUNCTION assignment_v3.watch_errors(text) IS
 CREATE FUNCTION assignment_v3.watch_ended(app_schema text, OUT ended bigint, OUT manual_review bigint, OUT first_review timestamptz)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 BEGIN
@@ -407,6 +418,7 @@ CREATE FUNCTION assignment_v3.watch_last_drain(app_schema text)
 RETURNS timestamptz
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
+SET enable_seqscan TO off
 SET jit TO off
 AS $$
 DECLARE

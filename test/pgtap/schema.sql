@@ -282,7 +282,7 @@ FROM unnest(ARRAY[
 	'booking_assignment_shadow_results btree (restaurant_id, created_at)',
 	'table_hold_windows btree (restaurant_id, end_at)',
 	'table_hold_windows btree (table_id, start_at)',
-	'observability_events brin (created_at)',
+	$$observability_events brin (created_at) WITH (autosummarize='on')$$,
 	'observability_events btree (booking_id, created_at)',
 	'capacity_outbox btree (next_attempt_at) WHERE (status = ''pending''::text)',
 	'capacity_outbox btree (next_attempt_at) WHERE ((status = ''processing''::text) OR (status = ''dead''::text))',
