@@ -776,7 +776,8 @@ RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT regexp_replace(expression, '::("([^"]|"")*"|\w+)(\.("([^"]|"")*"|\w+))?|[()\s]', '', 'g');
+SELECT regexp_replace(expression,
+	'::(character varying|timestamp with time zone|("([^"]|"")*"|\w+)(\.("([^"]|"")*"|\w+))?)|[()\s]', '', 'g');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_plain(text) IS
 	'Internal to attach(): an expression in a form that can be compared';
@@ -1081,7 +1082,7 @@ SELECT ARRAY[1, 1]::bigint[], 'comment', 'commented', 'type ' || s.name,
 	format('COMMENT ON TYPE %s IS %L;', s.name, 'State of a booking on its way to tables'), NULL, NULL
 FROM state_type AS s
 UNION ALL
-SELECT ARRAY[1, 1 + m.ordinal]::bigint[], 'type', 'added', format('label %s of type %s', m.label, m.type::regtype),
+SELECT ARRAY[1, 1 + m.ordinal, m.type::bigint], 'type', 'added', format('label %s of type %s', m.label, m.type::regtype),
 	format('ALTER TYPE %s ADD VALUE %L;', m.type::regtype, m.label), NULL, NULL
 FROM assignment_v3.attach_missing_labels(app_schema) AS m
 WHERE m.labels = 'added';
@@ -1521,7 +1522,8 @@ LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format($q$
-	SELECT format('Table %%s has more than one row of (%%s) for %%s values, such as (%%s).', %L, %L, count(*), min(d.sample COLLATE "C"))
+	SELECT format('Table %%s has more than one row of (%%s), such as (%%s); number of such values: %%s.', %L, %L,
+		min(d.sample COLLATE "C"), count(*))
 	FROM (SELECT concat_ws(', ', %s) AS sample FROM %s WHERE %s GROUP BY %s HAVING count(*) > 1) AS d
 	HAVING count(*) > 0$q$,
 	r.qualified, array_to_string(k.columns, ', '), part.list, r.qualified, concat_ws(' AND ', part.filled, k.predicate), part.list)
@@ -1552,9 +1554,9 @@ LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format($q$
-	SELECT format('Table %%s has %%s rows that take a table which is taken already: %%s%%s.', %L, count(*),
+	SELECT format('Table %%s has rows that take a table which is taken already: %%s; number of such rows: %%s.', %L,
 		(array_to_string((array_agg(format('table %%s by booking %%s from %%s', late.table_id, late.booking_id, late.start_at)
-			ORDER BY late.start_at, late.table_id, late.booking_id))[:5], ', ')), CASE WHEN count(*) > 5 THEN ' and more' END)
+			ORDER BY late.start_at, late.table_id, late.booking_id))[:5], ', ')), count(*))
 	FROM (
 		SELECT a.booking_id, a.table_id, a.start_at, max(a.end_at) OVER (PARTITION BY a.table_id
 			ORDER BY a.start_at, a.end_at, a.ctid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
@@ -1568,7 +1570,7 @@ JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 WHERE m.definition ~ '^EXCLUDE' AND assignment_v3.attach_has_columns(app_schema, r.relation, ARRAY['booking_id', 'table_id', 'start_at', 'end_at'])
 UNION ALL
 SELECT format($q$
-	SELECT format('Table %%s has %%s rows without a table or a window.', %L, count(*))
+	SELECT format('Table %%s has rows without a table or a window; number of such rows: %%s.', %L, count(*))
 	FROM %s WHERE NOT %s
 	HAVING count(*) > 0$q$, r.qualified, r.qualified, m.definition)
 FROM assignment_v3.attach_missing_checks(app_schema) AS m
@@ -1586,7 +1588,7 @@ LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format($q$
-	SELECT format('Column %%s.assignment_state has %%s rows with %%s, which is no state.', %L, count(*), s.state)
+	SELECT format('Column %%s.assignment_state holds %%s, which is no state; number of rows: %%s.', %L, s.state, count(*))
 	FROM (SELECT b.assignment_state::text AS state FROM %s AS b) AS s
 	WHERE s.state <> ALL (%L::text[])
 	GROUP BY s.state$q$, r.qualified, r.qualified, assignment_v3.attach_states())
@@ -1594,7 +1596,7 @@ FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.relation = 'bookings' AND assignment_v3.attach_has_columns(app_schema, 'bookings', ARRAY['assignment_state'])
 UNION ALL
 SELECT format($q$
-	SELECT format('Table %%s has rows of %%s bookings that go beyond their version.', %L, count(DISTINCT b.id))
+	SELECT format('Table %%s goes beyond the version of its booking; number of such bookings: %%s.', %L, count(DISTINCT b.id))
 	FROM %s AS h JOIN %s AS b ON b.id = h.booking_id
 	WHERE h.version > %s
 	HAVING count(*) > 0$q$, h.qualified, h.qualified, b.qualified, CASE

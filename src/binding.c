@@ -118,6 +118,7 @@ static const struct
 	[BOOKING_VERSION] = {"assignment_state_version", FORM_VERSION},
 	[BOOKING_STRATEGY] = {"assignment_strategy", FORM_WORD},
 	[BOOKING_ZONE_ID] = {"assigned_zone_id", FORM_UUID},
+	[BOOKING_CREATED_AT] = {"created_at", FORM_TIME},
 };
 
 static const struct
@@ -363,6 +364,17 @@ text_attribute(HeapTuple tuple, TupleDesc desc, const char *name)
 	return TextDatumGetCString(value);
 }
 
+/* A row made by a version that did not note it: then no booking is older. */
+static TimestampTz
+recorded_since(HeapTuple tuple, TupleDesc desc)
+{
+	int			attnum = SPI_fnumber(desc, "recorded_since");
+	bool		isnull = true;
+	Datum		value = attnum > 0 ? heap_getattr(tuple, attnum, desc, &isnull) : (Datum) 0;
+
+	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+}
+
 /* Read the one row of assignment_v3.binding. */
 static void
 read_row(Binding *binding)
@@ -384,6 +396,7 @@ read_row(Binding *binding)
 	binding->app_schema = text_attribute(tuple, RelationGetDescr(relation), "app_schema");
 	binding->search_path = text_attribute(tuple, RelationGetDescr(relation), "search_path");
 	binding->version = text_attribute(tuple, RelationGetDescr(relation), "version");
+	binding->recorded_since = recorded_since(tuple, RelationGetDescr(relation));
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 }
@@ -791,6 +804,7 @@ static bool
 same_binding(const Binding *a, const Binding *b)
 {
 	if (!same_text(a->search_path, b->search_path) || a->owner != b->owner ||
+		a->recorded_since != b->recorded_since ||
 		!same_text(a->version, b->version) || !same_text(a->defects, b->defects) ||
 		a->deferrable_ledger != b->deferrable_ledger ||
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||

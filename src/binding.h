@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 #include "fmgr.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -100,11 +101,12 @@ typedef enum BookingColumn
 	BOOKING_STATE,
 	BOOKING_VERSION,
 	BOOKING_STRATEGY,
-	BOOKING_ZONE_ID
+	BOOKING_ZONE_ID,
+	BOOKING_CREATED_AT
 } BookingColumn;
 
 #define BOOKING_WATCHED_COUNT (BOOKING_VERSION + 1)
-#define BOOKING_COLUMN_COUNT (BOOKING_ZONE_ID + 1)
+#define BOOKING_COLUMN_COUNT (BOOKING_CREATED_AT + 1)
 
 typedef struct Binding
 {
@@ -114,6 +116,7 @@ typedef struct Binding
 								 * NULL if nothing has */
 	char	   *app_schema;
 	char	   *search_path;	/* under which the app's triggers run */
+	TimestampTz recorded_since; /* older bookings have met no trigger */
 	Oid			owner;			/* of bookings: whose rights the C code uses */
 	bool		deferrable_ledger;	/* assignments can't take ON CONFLICT */
 	List	   *deferrable;		/* constraints of all bound relations, as RangeVars */

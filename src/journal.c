@@ -205,7 +205,10 @@ journal_add_transition_event(Journal *journal, const HistoryRow *hop, bool shado
 	json_begin(&json);
 	json_text(&json, "from", state_name(hop->from));
 	json_text(&json, "to", state_name(hop->to));
-	json_number(&json, "version", hop->version);
+	if (hop->version > 0)
+		json_number(&json, "version", hop->version);
+	else
+		json_raw(&json, "version", "null");
 	json_raw(&json, "metadata", hop->metadata);
 	if (hop->reason != NULL)
 		json_text(&json, "reason", hop->reason);

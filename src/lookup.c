@@ -286,8 +286,12 @@ lock_version(const KeyedScan *scan, HeapTuple tuple, int version)
 							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitSkip,
 							  flags, &failure);
 	if (result == TM_Ok)
-		locked = DatumGetInt32(slot_getattr(slot, binding_get()->booking_columns[BOOKING_VERSION],
-											&isnull)) == version && !isnull;
+	{
+		Datum		stored = slot_getattr(slot, binding_get()->booking_columns[BOOKING_VERSION],
+										  &isnull);
+
+		locked = (isnull ? 1 : DatumGetInt32(stored)) == version;
+	}
 	else if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -65,6 +65,7 @@ typedef enum Statement
 {
 	STMT_HAS_LEDGER_ROWS,
 	STMT_LOAD_PAST,
+	STMT_HAS_STEPS,
 	STMT_WAIT_BOOKING,
 	STMT_UPDATE_BOOKING,
 	STMT_READ_BARRED,
@@ -190,11 +191,17 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"THEN (a.metadata OPERATOR(pg_catalog.->>) 'version'::text)::numeric >= start.version::numeric "
 		"ELSE false END)::int AS attempts, "
 		"EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 "
-		"AND h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed') AS was_confirmed "
+		"AND (h.to_state::text = 'confirmed' AND h.from_state::text <> 'confirmed' "
+		"OR h.reason = 'status_reverted')) AS was_confirmed "
 		"FROM (SELECT coalesce(pg_catalog.max(h.version), 0) AS version FROM @history@ h "
 		"WHERE h.booking_id = $1 AND h.to_state::text = 'assignment_pending' "
 		"AND h.from_state::text IN ('confirmed', 'failed', 'manual_review')) start",
 		1, {UUIDOID}
+	},
+	[STMT_HAS_STEPS] = {
+		"SELECT EXISTS (SELECT FROM @history@ h WHERE h.booking_id = $1 AND h.created_at >= $2 "
+		"AND h.from_state::text <> h.to_state::text) AS found",
+		2, {UUIDOID, TIMESTAMPTZOID}
 	},
 	[STMT_WAIT_BOOKING] = {
 		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 FOR NO KEY UPDATE",
@@ -204,7 +211,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"UPDATE @bookings@ AS b SET assignment_state = $3::@booking_state@, "
 		"assignment_state_version = $4, status = coalesce($5::@booking_status@, b.status), "
 		"assignment_strategy = coalesce($6, b.assignment_strategy), updated_at = pg_catalog.now() "
-		"WHERE b.id = $1 AND b.assignment_state_version = $2",
+		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2",
 		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
 	},
 
@@ -285,12 +292,16 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"WHERE NOT EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @on_conflict@",
 		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
+	/* a trigger of the app may have written them already */
 	[STMT_INSERT_LEDGER] = {
 		"INSERT INTO @allocations@ "
 		"(resource_type, resource_id, restaurant_id, booking_id, \"window\", shadow, is_maintenance) "
 		"SELECT 'table', x.table_id, $2, x.booking_id, "
 		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
-		"FROM @assignments@ x WHERE x.booking_id = $1 ORDER BY x.table_id",
+		"FROM @assignments@ x WHERE x.booking_id = $1 "
+		"AND NOT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
+		"AND y.resource_type::text = 'table' AND y.resource_id = x.table_id AND NOT y.shadow) "
+		"ORDER BY x.table_id",
 		2, {UUIDOID, UUIDOID}
 	},
 	[STMT_DELETE_ASSIGNMENTS] = {
@@ -342,7 +353,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_QUEUE_FOLLOW] = {
 		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
 		"SELECT b.id, b.restaurant_id, $3, $3 FROM @bookings@ b "
-		"WHERE b.id = $1 AND b.assignment_state_version = $2 ON CONFLICT (booking_id) "
+		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2 ON CONFLICT (booking_id) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
@@ -921,6 +932,20 @@ load_past(BookingRecord *booking)
 	booking->attempts = int_column(0, "attempts", 0);
 	booking->was_confirmed = bool_column(0, "was_confirmed");
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Has the booking taken any step since then? */
+bool
+store_has_steps(const pg_uuid_t *booking_id, TimestampTz since)
+{
+	Datum		values[2] = {UUIDPGetDatum(booking_id), TimestampTzGetDatum(since)};
+	bool		found;
+
+	if (execute_select(STMT_HAS_STEPS, values, NULL) != 1)
+		elog(ERROR, "history did not answer");
+	found = bool_column(0, "found");
+	SPI_freetuptable(SPI_tuptable);
+	return found;
 }
 
 /* Has the booking rows in the second ledger, if there is one? */

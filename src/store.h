@@ -120,6 +120,7 @@ extern void store_leave(StoreScope *scope);
 
 extern void store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
 extern bool store_wait_booking(const pg_uuid_t *booking_id);
+extern bool store_has_steps(const pg_uuid_t *booking_id, TimestampTz since);
 extern void store_update_booking(const pg_uuid_t *booking_id, int version,
 								 AssignmentState state, int new_version,
 								 const char *status, const char *strategy);

@@ -293,10 +293,11 @@ belongs_in_queue(const BookingRecord *booking, PipelineMode mode, TimestampTz no
 /*
  * Keep a booking's place in the queue in step with what it is now: due at once
  * where it may need an assignment and its restaurant's mode is not disabled,
- * else none.  A booking that is new has no row to delete.
+ * else none.  A booking that may not enter the queue keeps the place that it
+ * has; one that is new has no row to delete.
  */
 static void
-follow_queue(const BookingRecord *booking)
+follow_queue(const BookingRecord *booking, bool may_enter)
 {
 	RolloutRows rollout;
 	const char *reason;
@@ -304,7 +305,10 @@ follow_queue(const BookingRecord *booking)
 
 	lookup_rollout(&booking->restaurant_id, &rollout);
 	if (belongs_in_queue(booking, flags_mode(&rollout, &booking->restaurant_id, &reason), now))
-		store_queue_follow(booking, now);
+	{
+		if (may_enter)
+			store_queue_follow(booking, now);
+	}
 	else if (booking->version > 1)
 		lookup_delete_queue(&booking->id, booking_due(booking));
 }
@@ -459,7 +463,7 @@ take_hop(BookingRecord *booking, AssignmentState to, const char *metadata, const
 	booking->version++;
 	if (status != NULL)
 		booking->status = pstrdup(status);
-	follow_queue(booking);
+	follow_queue(booking, true);
 }
 
 static Datum
@@ -896,12 +900,23 @@ assignment_booking_validate(PG_FUNCTION_ARGS)
 	return PointerGetDatum(result);
 }
 
+static bool
+reverted_by_status(const BookingRecord *before, const BookingRecord *after)
+{
+	return strcmp(before->status, "confirmed") == 0 && status_is_eligible(after->status);
+}
+
 /* Why the booking's state followed another writer's change; NULL for a plain step. */
 static const char *
 external_reason(const BookingRecord *before, const BookingRecord *after)
 {
 	if (before->state == after->state)
+	{
+		/* confirmed before there was a pipeline */
+		if (reverted_by_status(before, after))
+			return "status_reverted";
 		return "facts_changed";
+	}
 	if (before->state == STATE_CONFIRMED)
 	{
 		if (status_frees_tables(before->status))
@@ -925,8 +940,30 @@ note_legacy(const BookingRecord *before, const BookingRecord *after)
 		store_note_legacy(&after->id, "cancelled");
 }
 
+/*
+ * Is this change of a booking a reason to seat it?  Not where it is older than
+ * attach() and has waited all along: nobody expects a guest to be told today
+ * because some detail of an old request was mended.  Such bookings wait for
+ * enqueue_existing(), unless the status begins to ask for tables, or the booking
+ * has taken a step since attach().
+ */
+static bool
+may_enter_queue(const BookingRecord *before, const BookingRecord *after, HeapTuple tuple,
+				TupleDesc desc)
+{
+	TimestampTz since = binding_get()->recorded_since;
+	bool		isnull;
+	Datum		created_at = booking_column(tuple, desc, BOOKING_CREATED_AT, &isnull);
+
+	if (!isnull && DatumGetTimestampTz(created_at) >= since)
+		return true;
+	if (strcmp(before->status, after->status) != 0 && !status_is_eligible(before->status))
+		return true;
+	return store_has_steps(&after->id, since);
+}
+
 static void
-record_update(const BookingRecord *before, const BookingRecord *after)
+record_update(const BookingRecord *before, const BookingRecord *after, bool may_enter)
 {
 	Journal		journal;
 	bool		freed = !status_frees_tables(before->status) &&
@@ -942,7 +979,7 @@ record_update(const BookingRecord *before, const BookingRecord *after)
 	if (freed || reopened)
 		store_delete_assignments(&after->id);
 	note_legacy(before, after);
-	follow_queue(after);
+	follow_queue(after, may_enter);
 }
 
 /* booking_record(): AFTER INSERT OR UPDATE ON bookings FOR EACH ROW */
@@ -959,7 +996,7 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 	{
 		booking_from_tuple(trigger->tg_trigtuple, desc, &after);
 		store_enter(&scope);
-		follow_queue(&after);
+		follow_queue(&after, true);
 		survivors_write();
 		store_leave(&scope);
 		return PointerGetDatum(NULL);
@@ -968,8 +1005,11 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	booking_from_tuple(trigger->tg_trigtuple, desc, &before);
 	booking_from_tuple(trigger->tg_newtuple, desc, &after);
+	if (after.version == before.version)
+		return PointerGetDatum(NULL);	/* a version that was null */
 	store_enter(&scope);
-	record_update(&before, &after);
+	record_update(&before, &after,
+				  may_enter_queue(&before, &after, trigger->tg_newtuple, desc));
 	survivors_write();
 	store_leave(&scope);
 	return PointerGetDatum(NULL);
@@ -1065,7 +1105,10 @@ slot_text(TupleTableSlot *slot, int attnum)
 		value_as_text(value, TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->atttypid);
 }
 
-/* Collect the event of one inserted history row; a change of facts has none. */
+/*
+ * Collect the event of one inserted history row.  A change of facts has none,
+ * nor has a row of somebody else that speaks of other states.
+ */
 static void
 record_event(Journal *journal, TupleTableSlot *slot)
 {
@@ -1073,13 +1116,14 @@ record_event(Journal *journal, TupleTableSlot *slot)
 	const char *from = slot_text(slot, history_column(desc, "from_state"));
 	const char *to = slot_text(slot, history_column(desc, "to_state"));
 	HistoryRow	hop = {0};
+	Datum		version;
 	bool		isnull;
 
-	if (from == NULL || to == NULL || strcmp(from, to) == 0)
+	if (from == NULL || to == NULL || strcmp(from, to) == 0 ||
+		!state_parse(from, &hop.from) || !state_parse(to, &hop.to))
 		return;
-	hop.from = state_from_text(from);
-	hop.to = state_from_text(to);
-	hop.version = DatumGetInt32(slot_getattr(slot, history_column(desc, "version"), &isnull));
+	version = slot_getattr(slot, history_column(desc, "version"), &isnull);
+	hop.version = isnull ? 0 : DatumGetInt32(version);
 	hop.metadata = slot_text(slot, history_column(desc, "metadata"));
 	if (hop.metadata == NULL)
 		hop.metadata = "{}";
