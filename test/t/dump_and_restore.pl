@@ -24,6 +24,7 @@ fill($node);
 my $before = remember($node, 'app');
 like($before->{contents}, qr/^bookings\|66\|/m, 'there is something to lose');
 like($before->{contents}, qr/^assignment_v3\.queue\|6\|/m, '... in the queue too');
+like($before->{rights}, qr/process_booking\(uuid,text\) service EXECUTE false/, '... and rights too');
 
 # ---------------------------------------------------------------------
 # By the superuser, with the database and its settings
@@ -32,9 +33,10 @@ $node->command_ok([ 'pg_dump', '-Fc', '-C', '-f', $dump, 'app' ], 'pg_dump');
 $node->safe_psql('postgres', 'ALTER DATABASE app RENAME TO original');
 $node->command_ok([ 'pg_restore', '-e', '-C', '-d', 'postgres', $dump ], 'pg_restore as superuser, without an error');
 is_complete($node, 'app', 'as superuser', $before);
+is(rights($node, 'app'), $before->{rights}, '... and who may do what');
 is($node->safe_psql('app', 'SELECT mode, reason FROM assignment_v3.mode()'), 'active|enabled', '... and the flags of the database');
 is($node->safe_psql('app', "SELECT has_function_privilege('service', 'assignment_v3.process_booking(uuid, text)', 'EXECUTE'),
-	has_function_privilege('service', 'assignment_v3.kill(text)', 'EXECUTE')"), 't|f', '... and who may execute what');
+	has_function_privilege('service', 'assignment_v3.kill(text)', 'EXECUTE')"), 't|f', 'the service role may do what it is for');
 is_alive($node, 'app', 'as superuser');
 $node->safe_psql('postgres', 'DROP DATABASE app');
 
@@ -63,14 +65,13 @@ $node->safe_psql('postgres', "DROP DATABASE $_") foreach 'copy', 'second';
 # ---------------------------------------------------------------------
 owned_app($node, 'shop');
 my $owned = remember($node, 'shop');
-my $service = "SELECT has_function_privilege('service', 'assignment_v3.process_booking(uuid, text)', 'EXECUTE')";
 $node->command_ok([ 'pg_dump', '-U', 'shop', '-Fc', '-f', "$dump.shop", 'shop' ], 'pg_dump by the plain owner');
 
 # by himself
 $node->safe_psql('postgres', 'CREATE DATABASE mine OWNER shop');
 $node->command_ok([ 'pg_restore', '-e', '-U', 'shop', '-d', 'mine', "$dump.shop" ], 'pg_restore by himself, without an error');
 is_complete($node, 'mine', 'by himself', $owned);
-is($node->safe_psql('mine', $service), 't', '... and who may execute what');
+is(rights($node, 'mine'), $owned->{rights}, '... and who may do what');
 is($node->safe_psql('mine', 'SELECT mode FROM assignment_v3.mode()'), 'disabled', 'settings of a database are not in its dump: the copy is off');
 is_alive($node, 'mine', 'by himself', 'shop');
 
@@ -78,7 +79,7 @@ is_alive($node, 'mine', 'by himself', 'shop');
 $node->safe_psql('postgres', 'CREATE DATABASE his OWNER shop');
 $node->command_ok([ 'pg_restore', '-e', '--role=shop', '-d', 'his', "$dump.shop" ], 'pg_restore --role by a superuser, without an error');
 is_complete($node, 'his', 'in his name', $owned);
-is($node->safe_psql('his', $service), 't', '... and who may execute what');
+is(rights($node, 'his'), $owned->{rights}, '... and who may do what');
 is_alive($node, 'his', 'in his name', 'shop');
 
 # by a superuser in his own name: the extension is the superuser's then, and the owner of the tables has no right to call it
@@ -87,12 +88,15 @@ $node->command_fails([ 'pg_restore', '-d', 'foreign_hands', "$dump.shop" ], 'pg_
 is_complete($node, 'foreign_hands', 'by a superuser', $owned);
 like(error_of($node, 'SET ROLE shop; SELECT * FROM assignment_v3.mode()', database => 'foreign_hands'), qr/permission denied for function mode/,
 	'the owner may not call it');
+$node->safe_psql('foreign_hands', "GRANT EXECUTE ON ALL ROUTINES IN SCHEMA assignment_v3 TO shop WITH GRANT OPTION; SELECT assignment_v3.grant_flags('shop')");
+is($node->safe_psql('foreign_hands', 'SET ROLE shop; SELECT * FROM assignment_v3.verify(); SELECT * FROM assignment_v3.attach(); SELECT mode FROM assignment_v3.mode()'),
+	'disabled', '... until he is granted it');
 $node->safe_psql('foreign_hands', 'DROP EXTENSION assignment_v3 CASCADE; SET ROLE shop; CREATE EXTENSION assignment_v3; SELECT * FROM assignment_v3.attach()');
 my $list = IPC::Run::run([ 'pg_restore', '-l', "$dump.shop" ], '|', [ 'grep', ' ACL assignment_v3 ' ], '>', "$dump.acl");
 ok($list, 'the dump has grants');
 $node->command_ok([ 'pg_restore', '-e', '-L', "$dump.acl", '--role=shop', '-d', 'foreign_hands', "$dump.shop" ], '... which are repeated');
 is(triggers($node, 'foreign_hands'), $owned->{triggers}, 'made anew by the owner, the triggers are there');
-is($node->safe_psql('foreign_hands', $service), 't', '... and who may execute what');
+is(rights($node, 'foreign_hands'), $owned->{rights}, '... and who may do what');
 is_alive($node, 'foreign_hands', 'made anew', 'shop');
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach 'mine', 'his', 'foreign_hands';
 
@@ -136,7 +140,9 @@ command_ok([ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $new->data_
 	'-p', $node->port, '-P', $new->port ], 'pg_upgrade');
 $new->start;
 is_complete($new, 'app', 'upgraded', $before);
+is(rights($new, 'app'), $before->{rights}, '... and who may do what');
 is_complete($new, 'shop', 'upgraded, the plain owner\'s', $owned);
+is(rights($new, 'shop'), $owned->{rights}, '... and who may do what');
 is_alive($new, 'app', 'upgraded');
 is_alive($new, 'shop', 'upgraded, the plain owner\'s', 'shop');
 $new->stop;

@@ -59,13 +59,16 @@ like(slurp_file("$dumps/globals.sql"), qr/GRANT SET ON PARAMETER "?assignment_v3
 command_ok([ 'pg_dump', @from, '-Fc', '-C', '-f', "$dumps/app", 'app' ], 'pg_dump by the superuser');
 command_ok([ 'pg_dump', @from, '-U', 'shop', '-Fc', '-f', "$dumps/shop", 'shop' ], 'pg_dump by the plain owner');
 # the superuser is there already, all other roles must be made
-my $globals = slurp_file("$dumps/globals.sql") =~ s/^CREATE ROLE (?!service|shop).*\n//gmr;
+my $superuser = $new->safe_psql('postgres', 'SELECT 10::regrole');
+my $globals = slurp_file("$dumps/globals.sql") =~ s/^CREATE ROLE $superuser;\n//mr;
 $new->safe_psql('postgres', $globals);
 $new->command_ok([ 'pg_restore', '-e', '-C', '-d', 'postgres', "$dumps/app" ], 'pg_restore by the superuser, without an error');
 $new->safe_psql('postgres', 'CREATE DATABASE shop OWNER shop');
 $new->command_ok([ 'pg_restore', '-e', '-U', 'shop', '-d', 'shop', "$dumps/shop" ], 'pg_restore by the plain owner, without an error');
 is_complete($new, 'app', 'restored', $before{app});
+is(rights($new, 'app'), $before{app}->{rights}, '... and who may do what');
 is_complete($new, 'shop', 'restored by its owner', $before{shop});
+is(rights($new, 'shop'), $before{shop}->{rights}, '... and who may do what');
 is($new->safe_psql('app', 'SELECT mode, reason FROM assignment_v3.mode()'), 'active|enabled', 'pg_dump --create takes the settings of the database');
 has_rights($new, 'restored');
 is_alive($new, 'app', 'restored');
@@ -84,7 +87,9 @@ command_ok([ "$bindir/pg_upgrade", '--no-sync', '-d', $old->data_dir, '-D', $upg
 	'-s', $upgraded->host, '-p', $old->port, '-P', $upgraded->port ], 'pg_upgrade to another major version');
 $upgraded->start;
 is_complete($upgraded, 'app', 'upgraded', $before{app});
+is(rights($upgraded, 'app'), $before{app}->{rights}, '... and who may do what');
 is_complete($upgraded, 'shop', 'upgraded, the plain owner\'s', $before{shop});
+is(rights($upgraded, 'shop'), $before{shop}->{rights}, '... and who may do what');
 is($upgraded->safe_psql('shop', 'SELECT mode, reason FROM assignment_v3.mode()'), 'active|enabled', 'upgraded: the settings of a database are there');
 has_rights($upgraded, 'upgraded');
 is_alive($upgraded, 'app', 'upgraded');

@@ -6,7 +6,7 @@
 #	fill(node)				some of everything into the database "app" of attach_pipeline(), and a role "service"
 #	owned_app(node, owner)			the same in a database that the role "owner", no superuser, has made and attached
 #	contents(node, database)		count and checksum of the rows of each table
-#	triggers(...), rules(...)		every trigger; every constraint, index, comment and table with row security
+#	triggers(...), rules(...), rights(...)	every trigger; every constraint, index, comment and table with row security; every grant and policy
 #	is_complete(node, database, name, of)	compares these with what remember(node, database) returned
 #	is_alive(node, database, name, role)	attached, sound, at work; as that role, if one is given
 #	older_pg_config()			pg_config of an older major version beside this one, or undef
@@ -27,7 +27,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(fill owned_app contents triggers remember is_complete is_alive older_pg_config private_installation install_extension);
+our @EXPORT = qw(fill owned_app contents triggers rights remember is_complete is_alive older_pg_config private_installation install_extension);
 
 # Seated, waiting, in review, cancelled, moved; a block, a hold, a rollout row, a kill that is over, a purge; and a role of the app's.
 my $everything = <<'SQL';
@@ -47,17 +47,20 @@ INSERT INTO assignment_v3.rollout (restaurant_id, mode, max_parallel, note) VALU
 SELECT assignment_v3.kill('drill'), assignment_v3.revive('over');
 SELECT assignment_v3.purge('1 day');
 SELECT count(book(3, 2, 60 + n, 'waits')) FROM generate_series(1, 5) n;
-GRANT USAGE ON SCHEMA assignment_v3 TO service;
-GRANT EXECUTE ON FUNCTION assignment_v3.process_booking(uuid, text) TO service;
+CREATE SCHEMA api;
+SELECT count(*) FROM assignment_v3.grant_access('service');
+SELECT count(*) FROM assignment_v3.expose('api', 'service');
+SELECT count(*) FROM assignment_v3.grant_monitoring('monitor');
 GRANT SELECT ON bookings TO service;
 CREATE POLICY service ON bookings TO service USING (status <> 'cancelled');
 SQL
 
+# The roles that the owner lets in.
 sub make_service
 {
 	my ($node) = @_;
 
-	$node->safe_psql('postgres', q{SELECT 'CREATE ROLE service' WHERE to_regrole('service') IS NULL \gexec});
+	$node->safe_psql('postgres', q{SELECT format('CREATE ROLE %I', r) FROM unnest('{service,monitor}'::text[]) r WHERE to_regrole(r) IS NULL \gexec});
 	return;
 }
 
@@ -116,10 +119,30 @@ sub rules
 		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, 'assignment_v3'::regnamespace)) rules});
 }
 
+# Who may do what, except the superuser who owns the functions, and what only one of two versions knows.
+sub rights
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database, q{SELECT string_agg(r, E'\n' ORDER BY r COLLATE "C") FROM (
+		SELECT o.object || ' ' || a.grantee::regrole || ' ' || a.privilege_type || ' ' || a.is_grantable AS r FROM (
+			SELECT 'schema ' || nspname, nspacl FROM pg_namespace WHERE nspname IN ('api', 'assignment_v3')
+			UNION ALL SELECT oid::regprocedure::text, proacl FROM pg_proc WHERE pronamespace IN ('api'::regnamespace, 'assignment_v3'::regnamespace)
+			UNION ALL SELECT oid::regtype::text, typacl FROM pg_type WHERE typnamespace IN ('api'::regnamespace, 'assignment_v3'::regnamespace)
+				AND typrelid NOT IN (SELECT oid FROM pg_class WHERE relkind <> 'c')
+			UNION ALL SELECT oid::regclass::text, relacl FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'assignment_v3'::regnamespace)
+			UNION ALL SELECT attrelid::regclass || '.' || attname, attacl FROM pg_attribute WHERE attacl IS NOT NULL
+				AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'assignment_v3'::regnamespace))
+		) AS o (object, acl) CROSS JOIN LATERAL aclexplode(o.acl) AS a
+		WHERE a.grantee NOT IN (0, 10) AND a.privilege_type <> 'MAINTAIN'
+		UNION ALL SELECT concat_ws(' ', schemaname, tablename, policyname, roles, cmd, qual, with_check) FROM pg_policies
+		UNION ALL SELECT md5(pg_get_functiondef(oid)) FROM pg_proc WHERE pronamespace = 'api'::regnamespace) rights});
+}
+
 sub remember
 {
 	my ($node, $database) = @_;
-	return { contents => contents($node, $database), triggers => triggers($node, $database), rules => rules($node, $database) };
+	return { contents => contents($node, $database), triggers => triggers($node, $database), rules => rules($node, $database),
+		rights => rights($node, $database) };
 }
 
 sub is_complete
