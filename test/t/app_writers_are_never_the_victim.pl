@@ -128,10 +128,13 @@ BEGIN
 END;
 $$;
 CREATE PROCEDURE scene.strip(n int) LANGUAGE plpgsql AS $$
+DECLARE
+	stripped boolean;
 BEGIN
 	UPDATE bookings SET status = 'pending' WHERE id = scene.id('b', n) AND status IN ('confirmed', 'cancelled');
+	stripped := FOUND;
 	PERFORM scene.linger();
-	IF FOUND THEN
+	IF stripped THEN
 		DELETE FROM booking_table_assignments WHERE booking_id = scene.id('b', n);
 		DELETE FROM allocations WHERE booking_id = scene.id('b', n);
 		DELETE FROM booking_assignment_idempotency WHERE booking_id = scene.id('b', n);
