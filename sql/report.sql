@@ -377,8 +377,8 @@ SELECT $css$<style>
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 40px }
 h1 { font-size: 26px; margin: 0 } h2 { font-size: 17px; margin: 0 } p { margin: 2px 0 10px; color: var(--soft) }
-.cards, .plots { display: grid; gap: 14px; margin-top: 14px } .cards { grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)) }
-.plots { grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)) }
+.cards, .plots { display: grid; gap: 14px; margin-top: 14px } .cards { grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)) }
+.plots { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)) }
 .plots.one { grid-template-columns: 1fr }
 .stop { stroke: var(--blue); stroke-width: 3 } .behind { fill: var(--blue) } .present { fill: var(--card); stroke-width: 5 } .ahead { fill: var(--card); stroke: var(--gray) }
 .card, section { background: var(--card); border-radius: 8px; padding: 16px 18px }

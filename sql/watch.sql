@@ -169,7 +169,8 @@ $$;
 COMMENT ON FUNCTION assignment_v3.watch_manual_review_queue() IS
 	'Internal to the view manual_review_queue: its rows';
 
--- watch_due(): how many bookings are due, since when, and how many for longer than that; by restaurant, with its mode.
+-- watch_due(): how many bookings are due, since when, and how many for longer than that; by restaurant, with its mode,
+-- which is paused where it is.
 CREATE FUNCTION assignment_v3.watch_due(app_schema text, longer_than interval)
 RETURNS TABLE (restaurant_id uuid, mode text, due bigint, oldest timestamptz, late bigint)
 LANGUAGE plpgsql STABLE
@@ -179,7 +180,8 @@ SET jit TO off
 AS $$
 BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
-		SELECT w.restaurant_id, (assignment_v3.mode(w.restaurant_id)).mode, w.due, w.oldest, w.late
+		SELECT w.restaurant_id, CASE WHEN EXISTS (SELECT FROM assignment_v3.pauses AS p WHERE p.restaurant_id = w.restaurant_id) THEN 'paused'
+			ELSE (assignment_v3.mode(w.restaurant_id)).mode END, w.due, w.oldest, w.late
 		FROM (
 			SELECT q.restaurant_id, count(*) AS due, min(q.due_at) AS oldest, count(*) FILTER (WHERE q.due_at < $1 - $2) AS late
 			FROM assignment_v3.queue AS q
@@ -209,7 +211,7 @@ SET enable_seqscan TO off
 SET jit TO off
 AS $$
 DECLARE
-	app_schema text := assignment_v3.watch_schema(ARRAY['queue', 'bookings', 'restaurants']);
+	app_schema text := assignment_v3.watch_schema(ARRAY['queue', 'pauses', 'bookings', 'restaurants']);
 BEGIN
 	RETURN QUERY EXECUTE assignment_v3.attach_expand($q$
 		SELECT q.booking_id, q.restaurant_id, r.name::text, b.party_size::integer, b.start_at, b.assignment_state::text,
@@ -380,7 +382,7 @@ LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 DECLARE
-	app_schema text := assignment_v3.watch_schema(ARRAY['observability_events', 'bookings', 'queue', 'circuits']);
+	app_schema text := assignment_v3.watch_schema(ARRAY['observability_events', 'bookings', 'queue', 'pauses', 'circuits']);
 	asked_at timestamptz := clock_timestamp();
 BEGIN
 	RETURN QUERY
@@ -400,7 +402,7 @@ BEGIN
 		SELECT 'bookings_stuck', 'P2', COALESCE(sum(d.late), 0) > 0, round(COALESCE(max(extract(epoch FROM asked_at - d.oldest)) / 60, 0), 1), 10.0,
 			'minutes', min(d.oldest), format('bookings due for more than 10 minutes: %s', COALESCE(sum(d.late), 0))
 		FROM assignment_v3.watch_due(app_schema, '10 minutes') AS d
-		WHERE d.mode <> 'disabled'
+		WHERE d.mode NOT IN ('disabled', 'paused')
 		UNION ALL
 		SELECT 'manual_review_spike', 'P3', COALESCE(m.ended >= 20 AND assignment_v3.watch_percent(m.manual_review, m.ended) > 10, false),
 			assignment_v3.watch_percent(m.manual_review, m.ended), 10.0, '%', m.first_review,
@@ -455,6 +457,10 @@ UNION ALL
 SELECT false, format('killed by %s: %s', k.killed_by, k.reason)
 FROM assignment_v3.kill_switch AS k
 UNION ALL
+SELECT false, format('restaurants paused: %s, since %s', count(*), to_char(min(p.paused_at), 'YYYY-MM-DD HH24:MI'))
+FROM assignment_v3.pauses AS p
+HAVING count(*) > 0
+UNION ALL
 SELECT false, f.finding
 FROM assignment_v3.watch_outbox_health() AS o
 CROSS JOIN LATERAL (VALUES
@@ -478,10 +484,10 @@ DECLARE
 	app_schema text;
 BEGIN
 	checked_at := clock_timestamp();
-	app_schema := assignment_v3.watch_schema(ARRAY['observability_events', 'bookings', 'queue', 'circuits', 'kill_switch', 'capacity_outbox']);
+	app_schema := assignment_v3.watch_schema(ARRAY['observability_events', 'bookings', 'queue', 'circuits', 'kill_switch', 'pauses', 'capacity_outbox']);
 	SELECT m.mode INTO mode FROM assignment_v3.mode() AS m;
 	SELECT COALESCE(sum(d.due), 0), min(d.oldest) INTO due, oldest_due_at
-	FROM assignment_v3.watch_due(app_schema, '10 minutes') AS d WHERE d.mode <> 'disabled';
+	FROM assignment_v3.watch_due(app_schema, '10 minutes') AS d WHERE d.mode NOT IN ('disabled', 'paused');
 	last_drain_at := assignment_v3.watch_last_drain(app_schema);
 	SELECT count(*) INTO breakers_open FROM assignment_v3.circuits AS c WHERE c.open_until > checked_at;
 	SELECT m.manual_review INTO manual_review FROM assignment_v3.watch_ended(app_schema) AS m;

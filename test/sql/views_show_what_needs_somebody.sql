@@ -93,13 +93,18 @@ SELECT status, why, last_drain_at FROM assignment_v3.health;
 -- a booking that has only just become due is no reason to worry
 UPDATE assignment_v3.queue SET due_at = now() - interval '4 minutes';
 SELECT status, why, due FROM assignment_v3.health;
--- where the pipeline is off nobody is expected to drain; that it is off is worth a word
+-- where the pipeline is off or paused nobody is expected to drain; that it is so is worth a word
 UPDATE assignment_v3.queue SET due_at = now() - interval '1 hour';
 INSERT INTO assignment_v3.kill_switch (reason, killed_by) VALUES ('drill', 'somebody');
 SELECT status, why, mode, due FROM assignment_v3.health;
 SELECT firing, value FROM assignment_v3.alerts WHERE alert = 'bookings_stuck';
 SELECT test.no(booking_id) AS n, mode FROM assignment_v3.stuck_bookings ORDER BY 1;
 DELETE FROM assignment_v3.kill_switch;
+INSERT INTO assignment_v3.pauses (restaurant_id) VALUES (test.id('a', 1));
+SELECT status, regexp_replace(why, 'since .*', 'since then') AS why, mode, due FROM assignment_v3.health;
+SELECT firing, value FROM assignment_v3.alerts WHERE alert = 'bookings_stuck';
+SELECT DISTINCT mode FROM assignment_v3.stuck_bookings;
+DELETE FROM assignment_v3.pauses;
 DELETE FROM bookings;
 
 -- Breakers by what they do now; one that was left to cool down does not ring for ever.
