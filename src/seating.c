@@ -404,7 +404,8 @@ assignment_alternatives(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("max_times must be between 1 and %d", MAX_PLANS)));
-	InitMaterializedSRF(fcinfo, 0);
+	binding_materialize(fcinfo, 6);
+	binding_require_whole();
 	store_enter(&scope);
 	load_booking(booking_id, &booking);
 	limit = shift_limit(&booking, &within);

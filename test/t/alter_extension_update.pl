@@ -62,8 +62,7 @@ SQL
 }
 
 my ($pg_config) = map { chomp; "$_/pg_config" } `pg_config --bindir`;
-my $prefix = private_installation($pg_config);
-install_extension($prefix);
+my $prefix = private_installation($pg_config, 1);
 
 my $node = new_node('updated', undef, install_path => $prefix);
 owned_app($node, 'shop');

@@ -10,7 +10,8 @@
 #	is_complete(node, database, name, of)	compares these with what remember(node, database) returned
 #	is_alive(node, database, name, role)	attached, sound, at work; as that role, if one is given
 #	older_pg_config()			pg_config of an older major version beside this one, or undef
-#	private_installation(pg_config)		a copy of that installation that the test may install into; returns its prefix
+#	private_installation(pg_config, whole)	a copy of that installation that the test may install into, with this extension if whole;
+#						returns its prefix
 #	install_extension(prefix, change)	builds this tree for a private installation; change(dir) may edit the copy before
 
 package Copies;
@@ -208,7 +209,7 @@ sub older_pg_config
 # of the test's own where something is to be installed.
 sub private_installation
 {
-	my ($pg_config) = @_;
+	my ($pg_config, $whole) = @_;
 	my $root = PostgreSQL::Test::Utils::tempdir();
 	my %from = map { $_ => setting($pg_config, $_) } qw(bindir pkglibdir sharedir includedir includedir-server);
 
@@ -219,9 +220,17 @@ sub private_installation
 		{
 			my $copy = "$root$file";
 
-			next if $file =~ m{/assignment_v3[^/]*$} || -e $copy || $file eq "$from{sharedir}/extension";
-			system('cp', '-L', $file, $copy) == 0 or die "could not copy $file\n" if $dir eq $from{bindir};
-			symlink($file, $copy) or die "could not link $file: $!\n" if $dir ne $from{bindir};
+			my $ours = $file =~ m{/assignment_v3[^/]*$};
+
+			next if ($ours && !$whole) || -e $copy || $file eq "$from{sharedir}/extension";
+			if ($ours || $dir eq $from{bindir})
+			{
+				system('cp', '-L', $file, $copy) == 0 or die "could not copy $file\n";
+			}
+			else
+			{
+				symlink($file, $copy) or die "could not link $file: $!\n";
+			}
 		}
 	}
 	foreach my $dir ($from{includedir}, $from{'includedir-server'})
