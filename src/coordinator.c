@@ -1081,8 +1081,9 @@ is_disabled(const pg_uuid_t *booking_id)
 
 /*
  * Lock and load the booking, and tell the mode of its restaurant; false if
- * that is disabled, or has nothing left to rehearse.  The lock comes first: what is read under it stays true
- * of all that only decisions write, such as the number of attempts.
+ * that is disabled, or has nothing left to rehearse.  The lock comes first:
+ * what is read under it stays true of all that only decisions write, such as
+ * the number of attempts.  A disabled call reads no more than it must.
  */
 static bool
 begin_decision(Decision *decision)
@@ -1099,7 +1100,7 @@ begin_decision(Decision *decision)
 		return false;
 	}
 	decision->locked = lock_booking(&decision->booking_id);
-	store_load_booking(&decision->booking_id, booking);
+	store_load_row(&decision->booking_id, booking);
 	if (decision->claim != NULL && !booking->found)
 		booking->rollout = decision->claim->rollout;
 	if (decision->claim != NULL && memcmp(&decision->claim->row.restaurant_id,
@@ -1116,6 +1117,7 @@ begin_decision(Decision *decision)
 		return false;
 	}
 	require_writable();
+	store_load_rest(booking);
 	if (settle_by_rehearsal(decision))
 		return false;
 	journal_init(&decision->journal, &decision->booking_id,

@@ -989,11 +989,20 @@ has_ledger_rows(const pg_uuid_t *booking_id)
 	return found;
 }
 
-/* Load a booking, with what is known of it; its texts are in the caller's context. */
+/* Load a booking's row and the rollout rows of its restaurant: what a disabled call needs. */
 void
-store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
+store_load_row(const pg_uuid_t *booking_id, BookingRecord *booking)
 {
 	lookup_booking(booking_id, booking);
+	lookup_rollout(booking_restaurant(booking), &booking->rollout);
+}
+
+/* Load what else is known of it. */
+void
+store_load_rest(BookingRecord *booking)
+{
+	const pg_uuid_t *booking_id = &booking->id;
+
 	if (booking->found)
 	{
 		booking->has_assignments = lookup_has_assignments(booking_id) ||
@@ -1001,11 +1010,18 @@ store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 		booking->last_attempt = lookup_last_attempt(booking_id);
 	}
 	booking->queued = lookup_queue(booking_id, &booking->due_at);
-	lookup_rollout(booking_restaurant(booking), &booking->rollout);
 	if (booking->has_restaurant)
 		lookup_breaker(&booking->restaurant_id, &booking->breaker);
 	if (booking->found && (booking->version > 1 || booking->last_attempt > 0))
 		load_past(booking);
+}
+
+/* Load a booking, with what is known of it; its texts are in the caller's context. */
+void
+store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
+{
+	store_load_row(booking_id, booking);
+	store_load_rest(booking);
 }
 
 /* Lock the row, waiting for whoever holds it; false if there is none. */

@@ -119,6 +119,8 @@ extern void store_enter(StoreScope *scope);
 extern void store_leave(StoreScope *scope);
 
 extern void store_load_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
+extern void store_load_row(const pg_uuid_t *booking_id, BookingRecord *booking);
+extern void store_load_rest(BookingRecord *booking);
 extern bool store_wait_booking(const pg_uuid_t *booking_id);
 extern bool store_has_steps(const pg_uuid_t *booking_id, TimestampTz since);
 extern void store_update_booking(const pg_uuid_t *booking_id, int version,
