@@ -821,7 +821,8 @@ SELECT EXISTS (
 	SELECT FROM pg_constraint AS con
 	JOIN pg_index AS i ON i.indexrelid = con.conindid
 	CROSS JOIN LATERAL (
-		SELECT array_agg(o.oprname || ' ' || COALESCE(pg_get_expr(d.adbin, d.adrelid), pg_get_indexdef(i.indexrelid, k.n::int, false))
+		SELECT array_agg(o.oprname || ' ' || assignment_v3.attach_plain(
+			COALESCE(pg_get_expr(d.adbin, d.adrelid), pg_get_indexdef(i.indexrelid, k.n::int, false)))
 			ORDER BY o.oprname DESC) AS parts
 		FROM unnest(con.conexclop) WITH ORDINALITY AS k (operator, n)
 		JOIN pg_operator AS o ON o.oid = k.operator
@@ -829,8 +830,8 @@ SELECT EXISTS (
 		LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	) AS key
 	WHERE con.conrelid = relation AND con.contype = 'x' AND i.indisvalid AND i.indpred IS NULL
-		AND key.parts IN (ARRAY['= table_id', '&& tstzrange(start_at, end_at, ''[)''::text)'],
-			ARRAY['= table_id', '&& tstzrange(start_at, end_at)']));
+		AND key.parts IN (ARRAY['= table_id', '&& ' || assignment_v3.attach_plain('tstzrange(start_at, end_at, ''[)'')')],
+			ARRAY['= table_id', '&& ' || assignment_v3.attach_plain('tstzrange(start_at, end_at)')]));
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_exclusion_exists(oid) IS
 	'Internal to attach(): whether the no-double-booking constraint is there under any name';
