@@ -22,7 +22,7 @@
  * their bodies are strings, so they depend on nothing in it: pg_dump dumps
  * them, and after DROP EXTENSION they say that it is gone.  Signatures and
  * results are read from the catalogue.  What is ours there is told by its
- * comment, and nothing else is touched.
+ * comment and by its owner, and nothing else is touched.
  *
  * Locks: creating, altering and dropping a policy takes ACCESS EXCLUSIVE on
  * its table until the end of the transaction; grants lock no table.
@@ -579,6 +579,19 @@ $$;
 COMMENT ON FUNCTION assignment_v3.expose_mark() IS
 	'Internal to expose(): the mark in the comments of what it makes';
 
+-- expose_trusts(): whether what this role owns may be of expose()'s making: the caller, or who created the extension.
+-- Membership is not enough: the owner of a database is a member of the roles that visitors are given.
+CREATE FUNCTION assignment_v3.expose_trusts(owner oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = owner AND r.rolname = CURRENT_USER)
+	OR EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'assignment_v3' AND e.extowner = owner AND pg_has_role(owner, 'USAGE'));
+$$;
+COMMENT ON FUNCTION assignment_v3.expose_trusts(oid) IS
+	'Internal to expose(): whose functions and types may be of its making';
+
 -- expose_columns(): what a function returns, as the catalogue has it.
 CREATE FUNCTION assignment_v3.expose_columns(function oid)
 RETURNS TABLE (ordinal bigint, name text, type text)
@@ -640,7 +653,7 @@ WITH wanted AS (
 SELECT row_number() OVER (ORDER BY w.place, w.name COLLATE "C"), w.name, w.attributes, (
 		SELECT array_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
 		FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
-	t.oid, COALESCE(strpos(obj_description(t.oid, 'pg_type'), assignment_v3.expose_mark()) > 0, false)
+	t.oid, COALESCE(strpos(obj_description(t.oid, 'pg_type'), assignment_v3.expose_mark()) > 0 AND assignment_v3.expose_trusts(t.typowner), false)
 FROM wanted AS w
 LEFT JOIN pg_namespace AS n ON n.nspname = api_schema
 LEFT JOIN pg_type AS t ON t.typnamespace = n.oid AND t.typname = w.name;
@@ -659,7 +672,7 @@ AS $$
 SELECT f.place, f.name, p.oid,
 	format('%I.%I(%s)', api_schema, f.name, oidvectortypes(p.proargtypes)),
 	d.declaration, d.body, f.comment || assignment_v3.expose_mark(), x.oid,
-	COALESCE(strpos(obj_description(x.oid, 'pg_proc'), assignment_v3.expose_mark()) > 0, false),
+	COALESCE(strpos(obj_description(x.oid, 'pg_proc'), assignment_v3.expose_mark()) > 0 AND assignment_v3.expose_trusts(x.proowner), false),
 	x.prosrc = d.body AND NOT x.prosecdef AND x.provolatile = 'v' AND x.proconfig = ARRAY['search_path=pg_catalog, pg_temp']
 		AND COALESCE(x.proargnames, '{}') = COALESCE(p.proargnames[1:p.pronargs], '{}') AND x.pronargdefaults = p.pronargdefaults
 FROM assignment_v3.expose_functions() WITH ORDINALITY AS f (name, result, list, item, comment, place)
@@ -788,6 +801,7 @@ SELECT 1, 'FUNCTION', p.oid, format('FUNCTION %s', p.oid::regprocedure)
 FROM pg_proc AS p
 JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = api_schema AND strpos(obj_description(p.oid, 'pg_proc'), assignment_v3.expose_mark()) > 0
+	AND assignment_v3.expose_trusts(p.proowner)
 UNION ALL
 SELECT CASE WHEN EXISTS (
 		SELECT FROM pg_attribute AS a JOIN pg_type AS l ON l.oid = a.atttypid
@@ -795,7 +809,8 @@ SELECT CASE WHEN EXISTS (
 	'TYPE', t.oid, format('TYPE %s', t.oid::regtype)
 FROM pg_type AS t
 JOIN pg_namespace AS n ON n.oid = t.typnamespace
-WHERE n.nspname = api_schema AND t.typtype = 'c' AND strpos(obj_description(t.oid, 'pg_type'), assignment_v3.expose_mark()) > 0;
+WHERE n.nspname = api_schema AND t.typtype = 'c' AND strpos(obj_description(t.oid, 'pg_type'), assignment_v3.expose_mark()) > 0
+	AND assignment_v3.expose_trusts(t.typowner);
 $$;
 COMMENT ON FUNCTION assignment_v3.expose_made(text) IS
 	'Internal to expose(): what it has made in a schema';
@@ -837,6 +852,11 @@ BEGIN
 		RAISE EXCEPTION 'role "%" has no right to use schema "%"', pg_get_userbyid(role), api_schema
 			USING ERRCODE = 'insufficient_privilege',
 			HINT = format('Its owner can run: GRANT USAGE ON SCHEMA %I TO %I;', api_schema, pg_get_userbyid(role));
+	END IF;
+	IF has_schema_privilege('public', api_schema, 'CREATE') THEN
+		RAISE WARNING 'everybody may create functions in schema "%"', api_schema
+			USING DETAIL = format('Role "%s" could call somebody else''s of the same name.', pg_get_userbyid(role)),
+			HINT = format('Run REVOKE CREATE ON SCHEMA %I FROM PUBLIC.', api_schema);
 	END IF;
 END;
 $$;

@@ -12,6 +12,11 @@ DO $$
 DECLARE
 	planted text;
 BEGIN
+	WITH trusted AS (
+		SELECT r.oid FROM pg_roles AS r
+		WHERE r.rolsuper OR r.oid = '@extowner@'::regrole
+			OR EXISTS (SELECT FROM pg_roles AS o WHERE o.oid = '@extowner@'::regrole AND o.rolsuper)
+	)
 	SELECT string_agg(p.object, E'\n' ORDER BY p.object COLLATE "C") INTO planted
 	FROM (
 		SELECT f.oid::regprocedure::text AS object FROM pg_proc AS f WHERE f.pronamespace = 'assignment_v3'::regnamespace
@@ -26,11 +31,11 @@ BEGIN
 		SELECT c.oid::regclass::text
 		FROM pg_class AS c
 		WHERE c.relnamespace = 'assignment_v3'::regnamespace AND (c.relkind IN ('v', 'm', 'f')
-			OR NOT pg_has_role('@extowner@'::regrole::oid, c.relowner, 'USAGE'))
+			OR c.relowner NOT IN (SELECT t.oid FROM trusted AS t))
 		UNION ALL
 		SELECT 'schema assignment_v3'
 		FROM pg_namespace AS n
-		WHERE n.nspname = 'assignment_v3' AND NOT pg_has_role('@extowner@'::regrole::oid, n.nspowner, 'USAGE')
+		WHERE n.nspname = 'assignment_v3' AND n.nspowner NOT IN (SELECT t.oid FROM trusted AS t)
 	) AS p;
 	IF planted IS NOT NULL THEN
 		RAISE EXCEPTION 'schema "assignment_v3" is not free for the extension'

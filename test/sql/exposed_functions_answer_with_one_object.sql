@@ -73,6 +73,19 @@ CREATE TYPE public.assignment_step AS (step int);
 SELECT * FROM test.refusal($$SELECT assignment_v3.expose('public', 'service_role')$$);
 SELECT count(*) AS left_behind FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN ('plan', 'status');
 ALTER TYPE public.assignment_step RENAME TO step;
+-- so is what somebody else has made to look like ours, to be called by the service role
+RESET SESSION AUTHORIZATION;
+CREATE FUNCTION public.status() RETURNS int LANGUAGE sql AS 'SELECT 1';
+ALTER FUNCTION public.status() OWNER TO authenticated;
+COMMENT ON FUNCTION public.status() IS E'The condition of the pipeline\n\nMade by assignment_v3.expose(); assignment_v3.unexpose() drops it.';
+GRANT CREATE ON SCHEMA public TO PUBLIC;
+SET SESSION AUTHORIZATION app_owner;
+SELECT * FROM test.refusal($$SELECT assignment_v3.expose('public', 'service_role')$$);
+SELECT count(*) AS dropped FROM assignment_v3.unexpose('public');
+RESET SESSION AUTHORIZATION;
+DROP FUNCTION public.status();
+SET SESSION AUTHORIZATION app_owner;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER FUNCTION public.mode(uuid) RENAME TO how;
 SELECT count(*) > 0 AS exposed FROM assignment_v3.expose('public', 'service_role');
 -- an attribute that another version has had
