@@ -73,8 +73,9 @@ $$;
 -- ---------------------------------------------------------------------
 -- Nothing is no pass
 -- ---------------------------------------------------------------------
--- a phase that was never entered, whatever its data
+-- a phase that was never entered, whatever its data, and whatever else is the matter
 CALL test.decisions(100, 'active');
+INSERT INTO assignment_v3.kill_switch (reason) VALUES ('before all phases');
 SELECT p.phase, count(*) AS criteria, count(*) FILTER (WHERE g.verdict = 'insufficient data') AS insufficient, bool_or(assignment_v3.gate_passed(p.phase)) AS passed
 FROM assignment_v3.gate_phases() AS p CROSS JOIN LATERAL assignment_v3.gate(p.phase) AS g GROUP BY p.ordinal, p.phase ORDER BY p.ordinal;
 CALL test.clear();
@@ -281,6 +282,9 @@ CALL test.message(:other, 9, arrived => false);
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
 CALL test.message(:one, 10, arrived => false, key => 'and more');
 UPDATE capacity_outbox SET dedupe_key = NULL WHERE dedupe_key = 'and more';
+SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
+-- one that is missing does not make up for one too many
+DELETE FROM capacity_outbox WHERE booking_id = test.id('b', :other) OR dedupe_key = test.id('b', :one) || ':8';
 SELECT actual, verdict FROM test.gate('staging_full', 48, 'duplicate messages');
 CALL test.clear();
 

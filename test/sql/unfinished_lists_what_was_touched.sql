@@ -29,6 +29,7 @@ SELECT outcome, reason FROM test.decide(4);
 UPDATE bookings SET status = 'cancelled' WHERE id = test.id('b', 4);
 INSERT INTO bookings (id, restaurant_id, party_size, start_at, end_at)
 VALUES (test.id('b', 5), test.id('a', 1), 2, now() - interval '3 hours', now() - interval '1 hour');
+INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at) VALUES (test.id('b', 5), test.id('a', 1), now());
 -- confirmed by somebody else while it waits
 CALL test.book(6, hour => 15);
 CALL test.seat(6, 101, 15);
