@@ -415,7 +415,7 @@ $$;
 COMMENT ON FUNCTION assignment_v3.watch_alerts() IS
 	'Internal to the view alerts: its rows';
 
--- watch_last_drain(): when run() or process_due() last decided on a booking, if that was in the last hour.
+-- watch_last_drain(): when run(), process_due() or the worker last decided on a booking, if that was in the last hour.
 CREATE FUNCTION assignment_v3.watch_last_drain(app_schema text)
 RETURNS timestamptz
 LANGUAGE plpgsql STABLE
@@ -430,7 +430,7 @@ BEGIN
 		SELECT max(e.created_at)
 		FROM @app@.observability_events AS e
 		WHERE e.created_at > $1 - interval '1 hour' AND e.source::text = 'assignment.coordinator'
-			AND e.event_type::text = 'coordinator.start' AND e.context ->> 'trigger' IN ('run', 'process_due')$q$, app_schema)
+			AND e.event_type::text = 'coordinator.start' AND e.context ->> 'trigger' IN ('run', 'process_due', 'worker')$q$, app_schema)
 		INTO last_drain
 		USING clock_timestamp();
 	RETURN last_drain;
