@@ -249,7 +249,7 @@ LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT format($q$
-	SELECT v.rule, v.booking_id, v.detail
+	SELECT v.rule, v.booking_id::uuid, v.detail
 	FROM (
 		SELECT s.booking_id, unnest(ARRAY[%s]) AS rule, unnest(ARRAY[%s]) AS detail
 		FROM (%s) AS s

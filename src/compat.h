@@ -9,10 +9,12 @@
 #define COMPAT_H
 
 #include "postgres.h"
+#include "catalog/namespace.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "storage/lock.h"
+#include "utils/plancache.h"
 
 #if PG_VERSION_NUM < 150000
 #error assignment_v3 needs PostgreSQL 15 or later
@@ -26,6 +28,19 @@ compat_lock_held(const LOCKTAG *tag, LOCKMODE mode)
 	return LockHeldByMe(tag, mode, false);
 #else
 	return LockHeldByMe(tag, mode);
+#endif
+}
+
+/* The search_path that a kept plan was made under becomes the current one. */
+static inline void
+compat_adopt_search_path(CachedPlanSource *source)
+{
+#if PG_VERSION_NUM >= 170000
+	if (!SearchPathMatchesCurrentEnvironment(source->search_path))
+		source->search_path = GetSearchPathMatcher(source->context);
+#else
+	if (!OverrideSearchPathMatchesCurrent(source->search_path))
+		source->search_path = GetOverrideSearchPath(source->context);
 #endif
 }
 

@@ -26,10 +26,14 @@
  * under the search_path that attach() recorded, for the app's triggers that
  * our statements fire.  That path is the app's own choice, with pg_catalog in
  * front and pg_temp at the end, so that no temporary object stands in for
- * anything; relations are qualified none the less, and so are operators that
- * a better match in the app's schema could displace.  Both are put back by
- * store_leave(), and by the end of the subtransaction or transaction if an
- * error comes first.
+ * anything.  Both are put back by store_leave(), and by the end of the
+ * subtransaction or transaction if an error comes first.
+ *
+ * The statements themselves are parsed and planned under pg_catalog alone.
+ * Else an operator in a schema of the app's path that fits the type of a
+ * column better than the one meant, a domain or an enum for example, would be
+ * chosen, whoever has made it, and be run as the owner.  The kept plan is then
+ * told that it was made under the app's path, or it would be parsed anew.
  *
  * A statement that writes sees a fresh snapshot under READ COMMITTED.
  *
@@ -43,6 +47,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -638,9 +643,17 @@ append_expanded(StringInfo buf, const Binding *binding, const char *sql)
 	appendStringInfoString(buf, p);
 }
 
+/* Look up names in pg_catalog alone, until AtEOXact_GUC(). */
+static void
+set_own_path(void)
+{
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
- * Make the generic plan now, under settings that leave only index paths, and
- * without executing anything.
+ * Make the generic plan now, under settings that leave only index paths and no
+ * name but those of pg_catalog, and without executing anything.
  */
 static void
 make_generic_plan(SPIPlanPtr plan)
@@ -655,6 +668,7 @@ make_generic_plan(SPIPlanPtr plan)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+	set_own_path();
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached)
 		ReleaseCachedPlan(cached, CurrentResourceOwner);
@@ -705,12 +719,16 @@ prepare(Statement statement, const Binding *binding)
 	KeptPlan   *kept = &kept_plans[statement];
 	StringInfoData sql;
 	SPIPlanPtr	plan;
+	int			guc_level;
 
 	park_plan(kept);
 	initStringInfo(&sql);
 	append_expanded(&sql, binding, text->sql);
+	guc_level = NewGUCNestLevel();
+	set_own_path();
 	plan = SPI_prepare_cursor(sql.data, text->nargs, (Oid *) text->argtypes,
 							  CURSOR_OPT_GENERIC_PLAN);
+	AtEOXact_GUC(true, guc_level);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
@@ -721,10 +739,16 @@ prepare(Statement statement, const Binding *binding)
 	pfree(sql.data);
 }
 
+static CachedPlanSource *
+plan_source(SPIPlanPtr plan)
+{
+	return (CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan));
+}
+
 static int
 plan_generation(SPIPlanPtr plan)
 {
-	return ((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->generation;
+	return plan_source(plan)->generation;
 }
 
 /*
@@ -750,6 +774,7 @@ statement_plan(Statement statement)
 		make_generic_plan(kept->plan);
 		kept->planned_as = plan_generation(kept->plan);
 	}
+	compat_adopt_search_path(plan_source(kept->plan));
 	return kept->plan;
 }
 
