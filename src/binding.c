@@ -919,7 +919,7 @@ binding_require_whole(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("version %s of assignment_v3 is attached, but this session has loaded version %s",
 						binding->version, ASSIGNMENT_V3_VERSION),
-				 errhint("Run SELECT * FROM assignment_v3.attach() again after ALTER EXTENSION assignment_v3 UPDATE; a session that has loaded the library before must reconnect.")));
+				 errhint("Run SELECT * FROM assignment_v3.attach() again after ALTER EXTENSION assignment_v3 UPDATE; a session that has loaded the library before must reconnect, a server that preloads it must be restarted.")));
 	if (binding->defects != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -951,7 +951,7 @@ check_result(TupleDesc desc, int ncolumns)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("version %s of the library, which this session has loaded, is not that of extension assignment_v3",
 						ASSIGNMENT_V3_VERSION),
-				 errhint("Reconnect; if that does not help, run ALTER EXTENSION assignment_v3 UPDATE.")));
+				 errhint("Reconnect, or restart a server that preloads the library; if that does not help, run ALTER EXTENSION assignment_v3 UPDATE.")));
 }
 
 /* The type of a function's row of so many columns. */

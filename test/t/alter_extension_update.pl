@@ -129,7 +129,7 @@ is(decides($session{old}), 'confirmed', 'new files, old session: goes on as befo
 $session{files} = session();
 app_writes($session{files}, 'new files, new session');
 is(ask($session{files}, 'SELECT assignment_v3.library_version()'), $second, '... has the second library');
-like(decides($session{files}), qr/55000: version $second of the library.*not that of extension.*Reconnect; if that does not help, run ALTER EXTENSION assignment_v3 UPDATE/s,
+like(decides($session{files}), qr/55000: version $second of the library.*not that of extension.*Reconnect,.*if that does not help, run ALTER EXTENSION assignment_v3 UPDATE/s,
 	'... whose decisions ask for ALTER EXTENSION UPDATE');
 is(ask($session{files}, 'SELECT mode FROM assignment_v3.mode()'), 'active', '... while what is the same in both is answered');
 like(ask($session{files}, q{SELECT string_agg(item || ': ' || detail, '; ') FROM assignment_v3.status() WHERE item IN ('library version', 'attached')}),
