@@ -15,7 +15,7 @@
  * what going on will not cure.  The least numbers are in gate_least().
  *
  * What is counted: coordinator events of the phase's own mode, of restaurants
- * that are in its share.  A rate is over bookings whose last arrival in
+ * that are in its share or were told apart.  A rate is over bookings whose last arrival in
  * confirmed, manual_review or failed in that time was the pipeline's: one
  * given up and then seated by staff was given up.  Cancelled bookings and
  * no-shows are left out.
@@ -160,7 +160,8 @@ COMMENT ON TYPE assignment_v3.gate_frame IS
 	'internal to gate(): a phase with the time and the restaurants it is judged by, and what the coordinator did';
 
 -- gate_frame_of(): a phase as it stands at a time: since it was entered last, until another one was or until then.
--- Its share is the restaurants that its percentage reaches, and those whose own row says the same mode.
+-- Judged are the restaurants that its percentage reaches, and those that have or had a row of their own: one that was
+-- pulled out half way has been in it until then.
 CREATE FUNCTION assignment_v3.gate_frame_of(phase text, at timestamptz)
 RETURNS assignment_v3.gate_frame
 LANGUAGE plpgsql STABLE
@@ -187,9 +188,11 @@ BEGIN
 	END IF;
 	EXECUTE assignment_v3.attach_expand($q$
 		SELECT array_agg(r.id) FROM @app@.restaurants AS r
-		LEFT JOIN assignment_v3.rollout AS o ON o.restaurant_id = r.id
-		WHERE CASE WHEN o.id IS NOT NULL THEN o.mode = $1 ELSE assignment_v3.rollout_bucket(r.id) < 100 * $2 END$q$, frame.app_schema)
-		INTO frame.restaurants USING frame.mode, frame.percent;
+		WHERE assignment_v3.rollout_bucket(r.id) < 100 * $1
+			OR r.id IN (SELECT o.restaurant_id FROM assignment_v3.rollout AS o)
+			OR r.id IN (SELECT a.restaurant_id FROM assignment_v3.audit AS a WHERE a.relation = 'rollout' AND a.changed_at < $2)$q$,
+		frame.app_schema)
+		INTO frame.restaurants USING frame.percent, frame.until;
 	frame.restaurants := COALESCE(frame.restaurants, '{}');
 	RETURN assignment_v3.gate_decisions(frame);
 END;
@@ -208,7 +211,7 @@ AS $$
 BEGIN
 	EXECUTE assignment_v3.attach_expand($q$
 		SELECT count(*) FILTER (WHERE e.ours AND e.started), count(DISTINCT e.restaurant_id) FILTER (WHERE e.ours AND e.started),
-			count(*) FILTER (WHERE e.started AND e.mode <> $3), count(*) FILTER (WHERE e.started AND e.mode = $3 AND NOT e.inside),
+			count(*) FILTER (WHERE e.started AND e.mode <> $3), count(*) FILTER (WHERE e.started AND e.mode = $3 AND e.outside),
 			count(*) FILTER (WHERE e.ours AND e.event_type = 'coordinator.confirmed'),
 			count(*) FILTER (WHERE e.ours AND e.event_type = 'coordinator.error'),
 			count(*) FILTER (WHERE e.ours AND e.event_type IN ('coordinator.retry', 'coordinator.noop')
@@ -216,8 +219,10 @@ BEGIN
 			count(*) FILTER (WHERE e.ours AND e.event_type = 'coordinator.circuit_open'),
 			array_agg((e.context ->> 'duration_ms')::float8) FILTER (WHERE e.ours AND e.context ? 'duration_ms')
 		FROM (
-			SELECT v.event_type, v.restaurant_id, v.context, m.mode, m.inside, m.inside AND m.mode = $3 AS ours,
-				v.event_type = 'coordinator.start' AS started
+			SELECT v.event_type, v.restaurant_id, v.context, m.mode, m.inside AND m.mode = $3 AS ours,
+				v.event_type = 'coordinator.start' AS started,
+				-- a call for a booking that does not exist is at no restaurant
+				v.restaurant_id IN (SELECT r.id FROM @app@.restaurants AS r WHERE r.id <> ALL ($4)) AS outside
 			FROM @app@.observability_events AS v
 			CROSS JOIN LATERAL (
 				SELECT v.context ->> 'mode' AS mode, COALESCE(v.restaurant_id = ANY ($4), false) AS inside
@@ -426,7 +431,10 @@ BEGIN
 		FROM @app@.bookings AS b
 		WHERE b.created_at >= $1 AND b.created_at < $2 - interval '10 minutes' AND b.restaurant_id = ANY ($3)
 			AND b.status::text NOT IN ('cancelled', 'no_show') AND b.assignment_state::text NOT IN ('failed', 'manual_review')
-			AND NOT (b.status::text IN ('checked_in', 'completed') AND b.assignment_state_version = 1)$q$, frame.app_schema)
+			AND NOT (b.status::text IN ('checked_in', 'completed') AND b.assignment_state_version = 1)
+			AND b.restaurant_id NOT IN (
+				SELECT o.restaurant_id FROM assignment_v3.rollout AS o WHERE o.mode <> 'shadow' AND o.restaurant_id IS NOT NULL)$q$,
+		frame.app_schema)
 		INTO made USING frame.since, frame.until, frame.restaurants;
 	RETURN QUERY SELECT 'rehearsed bookings', assignment_v3.gate_percent(made.rehearsed, made.bookings), 'at least 95 %',
 		CASE WHEN made.bookings < minimum.starts THEN 'insufficient data'

@@ -142,6 +142,17 @@ INSERT INTO assignment_v3.rollout (restaurant_id, mode) SELECT test.reached(10, 
 INSERT INTO observability_events (created_at, source, event_type, restaurant_id, context)
 VALUES (test.hour(2), 'assignment.coordinator', 'coordinator.start', test.reached(10, 0, true), '{"mode": "active"}');
 SELECT actual, verdict FROM test.gate('production_10', 24, 'mode');
+-- and has been in it when it is pulled out, or the row is taken away
+UPDATE assignment_v3.rollout SET mode = 'disabled';
+SELECT actual, verdict FROM test.gate('production_10', 24, 'mode');
+DELETE FROM assignment_v3.rollout;
+UPDATE assignment_v3.audit SET changed_at = test.hour(1);
+SELECT actual, verdict FROM test.gate('production_10', 24, 'mode');
+-- a call for a booking that does not exist is at no restaurant
+INSERT INTO observability_events (created_at, source, event_type, restaurant_id, context)
+VALUES (test.hour(2), 'assignment.coordinator', 'coordinator.start', NULL, '{"mode": "active"}'),
+	(test.hour(2), 'assignment.coordinator', 'coordinator.start', gen_random_uuid(), '{"mode": "active"}');
+SELECT actual, verdict FROM test.gate('production_10', 24, 'mode');
 CALL test.decisions(2, 'active', since => 3, percent => 10, outside => true);
 SELECT verdict FROM test.gate('production_10', 24, 'mode');
 INSERT INTO assignment_v3.audit (relation, action, changed_at, new_row) VALUES ('kill_switch', 'insert', test.hour(5), '{}'), ('kill_switch', 'delete', test.hour(6), NULL);
@@ -175,6 +186,10 @@ CALL test.ended(5, 'confirmed', status => 'cancelled');
 CALL test.ended(5, 'confirmed', status => 'checked_in');
 SELECT actual, verdict FROM test.gate('staging_shadow', 24, 'rehearsed bookings');
 CALL test.rehearsed(1, NULL, true);
+SELECT actual, verdict FROM test.gate('staging_shadow', 24, 'rehearsed bookings');
+-- a restaurant that is kept out has none to rehearse
+CALL test.rehearsed(9, NULL, true, restaurant => 2);
+INSERT INTO assignment_v3.rollout (restaurant_id, mode) VALUES (test.id('a', 2), 'disabled'), (NULL, 'shadow');
 SELECT actual, verdict FROM test.gate('staging_shadow', 24, 'rehearsed bookings');
 CALL test.clear();
 
