@@ -55,6 +55,14 @@ SELECT assignment_v3.enqueue_existing('2000-01-01') AS queued;
 SELECT count(*) FROM assignment_v3.purge('1 day');
 SELECT * FROM assignment_v3.verify();
 SELECT value = quote_ident(:'shop') AS schema FROM assignment_v3.status() WHERE item = 'schema';
+SELECT status FROM assignment_v3.health;
+SELECT (SELECT count(*) FROM assignment_v3.alerts) AS alerts, (SELECT sum(ended) FROM assignment_v3.confirmation_rate) AS ended,
+	(SELECT count(*) FROM assignment_v3.manual_review_queue) AS reviews, (SELECT count(*) FROM assignment_v3.stuck_bookings) AS stuck,
+	(SELECT count(*) > 0 FROM assignment_v3.latency) AS latency, (SELECT count(*) FROM assignment_v3.breakers) AS breakers,
+	(SELECT count(*) FROM assignment_v3.slots) AS slots, (SELECT pending FROM assignment_v3.outbox_health) AS messages,
+	(SELECT count(*) FROM assignment_v3.alternatives('b0000000-0000-0000-0000-000000000004')) AS alternatives;
+SELECT split_part(assignment_v3.service_timeline('a0000000-0000-0000-0000-000000000001', '2099-06-01'), E'\n', 1) AS timeline;
+SELECT assignment_v3.rollout_report() LIKE '%<h2>Alerts</h2>%' AS report;
 SHOW search_path;
 RESET search_path;
 UPDATE bookings SET party_size = 2 WHERE id = 'b0000000-0000-0000-0000-000000000001';

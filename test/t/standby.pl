@@ -40,6 +40,14 @@ is($standby->safe_psql('app', "SELECT table_number, verdict FROM assignment_v3.e
 is($standby->safe_psql('app', 'SELECT * FROM assignment_v3.verify()'), '', 'verify()');
 is($standby->safe_psql('app', "SELECT value FROM assignment_v3.status() WHERE item IN ('attached', 'mode') ORDER BY item"), "yes\nactive", 'status()');
 cmp_ok($standby->safe_psql('app', 'SELECT count(*) FROM assignment_v3.transitions()'), '>', 20, 'transitions()');
+is($standby->safe_psql('app', "SELECT table_numbers FROM assignment_v3.alternatives('$waits')"), "{2}\n{2}\n{2}", 'alternatives()');
+foreach my $view (split(/\n/, $standby->safe_psql('app', q{SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'assignment_v3'::regnamespace AND c.relkind = 'v'})))
+{
+	like($standby->safe_psql('app', "SELECT count(*) FROM assignment_v3.$view"), qr/^\d+$/, "the view $view");
+}
+like($standby->safe_psql('app', 'SELECT assignment_v3.rollout_report()'), qr/<h1>Rollout of app/, 'rollout_report()');
+like($standby->safe_psql('app', "SELECT assignment_v3.service_timeline(b.restaurant_id, b.start_at::date) FROM bookings b WHERE b.id = '$waits'"),
+	qr/Without a table/, 'service_timeline()');
 is($standby->safe_psql('app', 'SELECT count(*) FROM assignment_v3.queue'), 1, 'the queue is there');
 is($standby->safe_psql('app', "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT rank FROM assignment_v3.plan('$waits'); COMMIT"), '1',
 	'plan() in REPEATABLE READ');
