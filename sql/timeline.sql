@@ -123,7 +123,8 @@ $$;
 COMMENT ON FUNCTION assignment_v3.timeline_minute(timestamptz, date, text) IS
 	'Internal to service_timeline(): minutes of local time since midnight';
 
--- timeline_services(): the hours of the day in which somebody is seated or wants to be, as services apart from each other.
+-- timeline_services(): the hours of the day in which somebody is seated or wants to be, or a table is out for no more than
+-- six hours, as services apart from each other.
 CREATE FUNCTION assignment_v3.timeline_services(boxes jsonb)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -137,7 +138,7 @@ FROM (
 		FROM (
 			SELECT b.first, b.last, max(b.last) OVER (ORDER BY b.first, b.last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
 			FROM (SELECT (x ->> 'from')::integer, (x ->> 'to')::integer FROM jsonb_array_elements(boxes) AS x
-				WHERE x ->> 'kind' <> 'block') AS b (first, last)
+				WHERE x ->> 'kind' <> 'block' OR (x ->> 'to')::integer - (x ->> 'from')::integer <= 360) AS b (first, last)
 		) AS w
 	) AS i
 	GROUP BY i.service

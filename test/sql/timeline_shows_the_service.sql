@@ -82,7 +82,8 @@ SELECT * FROM test.refusal($$SELECT assignment_v3.service_timeline(test.id('a', 
 SELECT * FROM test.refusal($$SELECT assignment_v3.service_timeline(test.id('a', 1), '2099-06-01', 'png')$$);
 SELECT * FROM test.refusal($$SELECT assignment_v3.service_timeline(test.id('a', 1), 'infinity')$$);
 
--- An app without names of guests, zones in order and time zones, but with a second ledger
+-- An app without names of guests, zones in order and time zones, but with a second ledger, where a table is out when the
+-- last party has left
 ALTER TABLE bookings DROP customer_name;
 ALTER TABLE zones DROP sort_order;
 ALTER TABLE restaurants DROP timezone;
@@ -90,7 +91,8 @@ CREATE TABLE allocations (resource_type text, resource_id uuid, restaurant_id uu
 INSERT INTO allocations VALUES
 	('table', test.id('d', 21), test.id('a', 2), NULL, tstzrange(test.hour(18), test.hour(19)), false, true),
 	('table', test.id('d', 22), test.id('a', 2), test.id('b', 20), tstzrange(test.hour(18), test.hour(20)), false, false),
-	('table', test.id('d', 21), test.id('a', 2), NULL, tstzrange(test.hour(19), test.hour(20)), true, true);
+	('table', test.id('d', 21), test.id('a', 2), NULL, tstzrange(test.hour(19), test.hour(20)), true, true),
+	('table', test.id('d', 22), test.id('a', 2), NULL, tstzrange(test.hour(20), test.hour(21)), false, true);
 SELECT test.book(20, 3, 18, 20, 2);
 \pset format unaligned
 \pset tuples_only on
