@@ -311,7 +311,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
 		"FROM @assignments@ x WHERE x.booking_id = $1 "
 		"AND NOT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		"AND y.resource_type::text = 'table' AND y.resource_id = x.table_id AND NOT y.shadow) "
+		OF_LEDGER("y") " AND coalesce(y.resource_id, $1) = x.table_id) "
 		"ORDER BY x.table_id",
 		2, {UUIDOID, UUIDOID}
 	},
