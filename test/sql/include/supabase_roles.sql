@@ -1,5 +1,5 @@
 -- The roles, schemas and default privileges of a self-hosted Supabase database, in the scratch database that
--- scratch_database.sql has made, or any other where schema test exists.  app_owner stands for Supabase's postgres: no superuser, but owner of the database and
+-- scratch_database.sql has made, or in any other.  app_owner stands for Supabase's postgres: no superuser, but owner of the database and
 -- of the schemas public and extensions, above row-level security, and member of the roles that requests are served as.
 -- authenticator logs in for PostgREST and has no right but to switch to one of them.  supabase_admin is a superuser.
 --
@@ -34,11 +34,3 @@ CREATE SCHEMA auth AUTHORIZATION supabase_admin;
 GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role, app_owner;
 CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
 	$$SELECT (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$$;
-
--- A request as PostgREST makes one: the role and the claims, for one transaction.
-CREATE PROCEDURE test.request(role text, sub uuid DEFAULT NULL) LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM set_config('role', request.role, true),
-		set_config('request.jwt.claims', jsonb_build_object('role', request.role, 'sub', sub)::text, true);
-END
-$$;
