@@ -66,8 +66,8 @@ typedef struct KeyedTableBinding
 /* What is counted in sequences, which no rollback takes back. */
 typedef enum Counter
 {
-	COUNTER_DECISIONS,			/* begun, live */
-	COUNTER_REHEARSALS,			/* begun */
+	COUNTER_DECISIONS,			/* tried, live */
+	COUNTER_REHEARSALS,			/* tried */
 	COUNTER_ERRORS,				/* live decisions that met an error */
 	COUNTER_REHEARSAL_ERRORS,	/* rehearsals that did */
 	COUNTER_REFUSALS,			/* steps refused */

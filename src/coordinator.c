@@ -1123,8 +1123,6 @@ begin_decision(Decision *decision)
 	journal_init(&decision->journal, &decision->booking_id,
 				 booking_restaurant(booking));
 	guard_prepare();
-	decision->number = counter_add(decision->mode == MODE_ACTIVE ? COUNTER_DECISIONS :
-								   COUNTER_REHEARSALS);
 	tell(decision, "coordinator.start", "info", EVENT_LEVEL_OUTCOMES);
 	return true;
 }
@@ -1139,7 +1137,11 @@ take_steps(Decision *decision)
 			!settle_by_booking(decision) &&
 			!settle_by_breaker(decision) &&
 			acquire_slot(decision))
+		{
+			decision->number = counter_add(decision->mode == MODE_ACTIVE ?
+										   COUNTER_DECISIONS : COUNTER_REHEARSALS);
 			seat(decision);
+		}
 		conclude(decision);
 	}
 	else if (decision->repeated)
@@ -1155,17 +1157,17 @@ keep_thrown(const Decision *decision)
 	MemoryContext caller;
 	StringInfoData json;
 
-	if (decision->number == 0)
+	if (decision->journal.events == NIL)
 		return;
 	caller = MemoryContextSwitchTo(decision->context);
-	if (decision->journal.events != NIL)
-		survivors_keep(&decision->booking_id, (EventRow *) linitial(decision->journal.events), false);
+	survivors_keep(&decision->booking_id, (EventRow *) linitial(decision->journal.events), false);
 	event_begin(decision, &json);
 	json_end(&json);
 	survivors_keep_error(&decision->booking_id, EVENT_SOURCE_COORDINATOR, "coordinator.error",
 						 json.data);
-	survivors_count(decision->mode == MODE_ACTIVE ? COUNTER_ERRORS : COUNTER_REHEARSAL_ERRORS);
-	if (decision->mode == MODE_ACTIVE)
+	if (decision->number > 0)
+		survivors_count(decision->mode == MODE_ACTIVE ? COUNTER_ERRORS : COUNTER_REHEARSAL_ERRORS);
+	if (decision->number > 0 && decision->mode == MODE_ACTIVE)
 		guard_thrown(decision->number);
 	MemoryContextSwitchTo(caller);
 }

@@ -65,7 +65,7 @@ typedef struct Decision
 	/* what is known */
 	MemoryContext context;
 	TimestampTz started_at;
-	int64		number;			/* of this decision among all, 0 before it has begun */
+	int64		number;			/* of this decision among all that are tried, 0 before */
 	bool		locked;			/* the booking, by its advisory lock */
 	BookingRecord booking;
 	PipelineMode mode;

@@ -13,9 +13,11 @@
  *
  * One worker is enough for a database: it holds an advisory lock, looks at the
  * counters every 100 ms, and leaves when there was no error for a second.  An
- * error that finds the lock taken starts nobody.  A worker that leaves gives
- * the lock back first and looks once more, an error is counted first and asks
- * for the lock then: so none is missed.
+ * error that finds the lock taken starts nobody.  Where several errors started
+ * one at the same time, all but one leave as soon as they have written down how
+ * things stood before their error.  A worker that leaves gives the lock back
+ * first and looks once more, an error is counted first and asks for the lock
+ * then: so none is missed.
  *
  * To know how many errors there were at the start of the window, the worker
  * keeps samples of both counters in assignment_v3.error_samples: one just
@@ -186,20 +188,26 @@ exceeds_limit(const GuardCounts *now, int calls, int percent, int64 *errors)
 	return *errors * 100 > (int64) percent * calls;
 }
 
+/* How things stood just before the first error. */
+static void
+sample_before(const GuardOrder *order)
+{
+	GuardCounts before = {order->decision - 1, order->error - 1};
+
+	if (order->decision > 0)
+		store_guard_sample(&before, order->calls);
+}
+
 /* Look at the counters once, and kill if it is time; whether it was. */
 static bool
 look(GuardOrder *order, GuardCounts *now)
 {
 	int64		errors;
+	int64		seen = now->errors;
 
 	store_guard_counts(now);
-	if (order->decision > 0)
-	{
-		GuardCounts before = {order->decision - 1, order->error - 1};
-
-		store_guard_sample(&before, order->calls);
-	}
-	store_guard_sample(now, order->calls);
+	if (now->errors != seen)
+		store_guard_sample(now, order->calls);
 	if (!exceeds_limit(now, order->calls, order->percent, &errors))
 		return false;
 	snprintf(kill_reason, sizeof(kill_reason), "%d of the last %d decisions met an error, the limit is %d %%",
@@ -240,7 +248,7 @@ static void
 act_in_call(void)
 {
 	GuardOrder	order = first;
-	GuardCounts now;
+	GuardCounts now = {-1, -1};
 
 	order.calls = flag_auto_rollback_calls;
 	order.percent = flag_auto_rollback_percent;
@@ -248,7 +256,9 @@ act_in_call(void)
 	{
 		store_guard_counts(&now);
 		order.error = now.errors - order.uncounted + 1;
+		now.errors = -1;
 	}
+	sample_before(&order);
 	if (look(&order, &now))
 		tell_kill();
 	store_check_constraints();
@@ -344,7 +354,7 @@ in_transaction(bool (*body) (GuardOrder *order, GuardCounts *now), GuardOrder *o
 }
 
 static bool
-count_errors(GuardOrder *order, GuardCounts *now)
+begin_watch(GuardOrder *order, GuardCounts *now)
 {
 	for (int i = 0; i < order->uncounted; i++)
 	{
@@ -353,6 +363,7 @@ count_errors(GuardOrder *order, GuardCounts *now)
 		if (order->error == 0)
 			order->error = error;
 	}
+	sample_before(order);
 	return true;
 }
 
@@ -387,19 +398,11 @@ watch(GuardOrder *order, GuardCounts *seen)
 
 	while (idle < IDLE_LOOKS)
 	{
-		GuardCounts now;
+		int64		errors = seen->errors;
 
-		(void) in_transaction(read_counts, order, &now);
-		if (now.errors == seen->errors)
-			idle++;
-		else
-		{
-			idle = 0;
-			*seen = now;
-			if (in_transaction(look, order, seen))
-				return true;
-			order->decision = 0;
-		}
+		if (in_transaction(look, order, seen))
+			return true;
+		idle = seen->errors == errors ? idle + 1 : 0;
 		nap();
 	}
 	return false;
@@ -423,7 +426,7 @@ assignment_guard_main(Datum arg)
 #endif
 		);
 	pgstat_report_activity(STATE_RUNNING, "assignment_v3 guard");
-	(void) in_transaction(count_errors, &order, &now);
+	(void) in_transaction(begin_watch, &order, &now);
 	while (lock_guard())
 	{
 		bool		killed = watch(&order, &seen);

@@ -71,7 +71,7 @@ typedef struct RehearsalRow
 	int			breaker_threshold;
 } RehearsalRow;
 
-/* Decisions begun, and errors met, so far. */
+/* Decisions tried, and errors met, so far. */
 typedef struct GuardCounts
 {
 	int64		decisions;

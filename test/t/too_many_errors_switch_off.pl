@@ -46,6 +46,13 @@ sub no_worker
 {
 	return wait_until(sub { $node->safe_psql('app', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'assignment_v3 guard'") eq '0' });
 }
+# All errors have been looked at.
+sub settled
+{
+	wait_until(sub { $node->safe_psql('app', "SELECT (SELECT max(errors) FROM assignment_v3.error_samples)
+		= (SELECT value FROM assignment_v3.stats() WHERE counter = 'errors')") eq 't' });
+	return no_worker();
+}
 sub revive
 {
 	no_worker();
@@ -58,7 +65,7 @@ like($pooled->query("SELECT decide('good')"), qr/^confirmed/, 'a pooled session 
 
 # Five in ten are no more than the limit.
 $node->safe_psql('app', rolled_back('good', 4) . rolled_back('bad', 5));
-no_worker();
+settled();
 ok(!is_killed(), 'half of the decisions may fail');
 is($node->safe_psql('app', "SELECT value FROM assignment_v3.stats() WHERE counter = 'errors'"), 5, 'the errors of rolled back transactions are counted');
 
@@ -81,10 +88,10 @@ is($node->safe_psql('app', "SELECT count(*) FROM assignment_v3.audit WHERE relat
 # What led to a kill does not lead to the next one.
 revive();
 $node->safe_psql('app', rolled_back('bad', 5));
-no_worker();
+settled();
 ok(!is_killed(), 'after revive() the errors are counted anew');
 $node->safe_psql('app', rolled_back('good', 10) . rolled_back('bad', 5));
-no_worker();
+settled();
 ok(!is_killed(), 'older decisions leave the window');
 
 # In several sessions at once, each with less than it takes.
@@ -112,6 +119,12 @@ $node->safe_psql('app', "SET assignment_v3.auto_rollback = off;\n" . rolled_back
 no_worker();
 ok(!is_killed(), 'nothing happens while it is off');
 
+# A breaker that opens does not hide the errors: what it keeps off is no decision.
+$node->safe_psql('app', "SET assignment_v3.breaker_threshold = 5; SET assignment_v3.breaker_cooldown = 500;\n"
+	. "SELECT decide('good');\n" x 10 . "SELECT decide('bad');\n" x 12 . "SELECT pg_sleep(0.6); SELECT decide('bad');");
+ok(wait_until(\&is_killed), 'errors before and after a cool-down add up');
+revive();
+
 # Without a worker the session's next call does it.
 $pooled->quit;
 $open->quit;
@@ -122,7 +135,7 @@ $node->safe_psql('app', rolled_back('good', 10));
 is($node->safe_psql('app', rolled_back('bad', 6) . $killed), "retry error\n" x 6 . '0', 'without a worker, and with every call rolled back, nothing is written');
 is($node->safe_psql('app', rolled_back('bad', 6) . "SELECT decide('good');\n$killed;\nSELECT decide('good')"),
 	"retry error\n" x 6 . "confirmed\n1\nnoop pipeline_disabled", 'the next call that commits writes the kill row');
-is($node->safe_psql('app', "SELECT count(*) FROM observability_events WHERE event_type = 'rollout.killed'"), 4, '... and the event');
+is($node->safe_psql('app', "SELECT count(*) FROM observability_events WHERE event_type = 'rollout.killed'"), 5, '... and the event');
 
 is_sound($node);
 done_testing();
