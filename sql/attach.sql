@@ -35,8 +35,8 @@
  * keeps it until the transaction ends.  What reads all rows of a table has a
  * way of being done beforehand without stopping anybody, but for the exclusion
  * constraint; that is the long lock, and asked for where there are many rows.
- * A step waits for its lock no longer than half of deadlock_timeout, unless the
- * caller has set a lock_timeout: where the app and attach() wait for each other,
+ * A step waits for its lock no longer than half of deadlock_timeout, less what
+ * others have waited for it, unless the caller has set a lock_timeout: where the app and attach() wait for each other,
  * it is attach() that yields.  attach() and detach() exclude each other by an
  * advisory lock of our own class.
  *
@@ -1870,18 +1870,24 @@ AS 'MODULE_PATHNAME', 'assignment_attach_lock';
 COMMENT ON FUNCTION assignment_v3.attach_lock() IS
 	'Internal to attach() and detach(): lets one of them at a time work';
 
--- attach_limit_waits(): from now on no lock is waited for longer than half of deadlock_timeout, unless the caller has set
--- a limit.  Whoever begins to wait for us meanwhile looks for a deadlock after we have given up.
-CREATE FUNCTION assignment_v3.attach_limit_waits()
+-- attach_limit_waits(): the next lock is waited for no longer than half of deadlock_timeout, less what somebody has
+-- waited for us already, unless the caller has set a limit of his own.  So whoever waits for us looks for a deadlock
+-- after we have given up.
+CREATE FUNCTION assignment_v3.attach_limit_waits(own_timeout text)
 RETURNS void
 LANGUAGE sql VOLATILE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT set_config('lock_timeout', GREATEST(d.setting::int / 2, 1)::text, true)
-FROM pg_settings AS l, pg_settings AS d
-WHERE l.name = 'lock_timeout' AND l.setting = '0' AND d.name = 'deadlock_timeout';
+SELECT set_config('lock_timeout', GREATEST(d.setting::int / 2 - COALESCE(w.longest, 0), 1)::text, true)
+FROM pg_settings AS d
+CROSS JOIN (
+	SELECT max(EXTRACT(epoch FROM clock_timestamp() - l.waitstart) * 1000)::int AS longest
+	FROM pg_locks AS l
+	WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))
+) AS w
+WHERE own_timeout = '0' AND d.name = 'deadlock_timeout';
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_limit_waits() IS
+COMMENT ON FUNCTION assignment_v3.attach_limit_waits(text) IS
 	'Internal to attach() and detach(): limits how long they wait for a lock';
 
 -- attach_waited_for(): the detail of an error of waiting in vain, by the step that waited.
@@ -1946,12 +1952,15 @@ DECLARE
 	schema_name text;
 	step record;
 BEGIN
-	PERFORM assignment_v3.attach_limit_waits();
+	PERFORM assignment_v3.attach_limit_waits(own_timeout);
 	PERFORM assignment_v3.attach_lock();
 	schema_name := assignment_v3.attach_check_schema(app_schema);
 	PERFORM assignment_v3.attach_check(schema_name, allow_long_lock);
 	FOR step IN SELECT * FROM assignment_v3.attach_plan(schema_name) AS p LOOP
 		object := step.object;
+		IF step.lock IS NOT NULL THEN
+			PERFORM assignment_v3.attach_limit_waits(own_timeout);
+		END IF;
 		EXECUTE step.statement;
 		action := step.action;
 		statement := step.statement;
@@ -2065,10 +2074,11 @@ DECLARE
 	own_timeout text := current_setting('lock_timeout');
 	step record;
 BEGIN
-	PERFORM assignment_v3.attach_limit_waits();
+	PERFORM assignment_v3.attach_limit_waits(own_timeout);
 	PERFORM assignment_v3.attach_lock();
 	FOR step IN SELECT p.action, p.object, p.statement FROM assignment_v3.detach_plan() AS p LOOP
 		object := step.object;
+		PERFORM assignment_v3.attach_limit_waits(own_timeout);
 		EXECUTE step.statement;
 		action := step.action;
 		statement := step.statement;
