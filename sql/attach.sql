@@ -1464,6 +1464,12 @@ SELECT format('Column %s.%I has the default %s, a new booking needs %s.', d.qual
 FROM assignment_v3.attach_defaults(app_schema) AS d
 WHERE d.existing <> d.wanted
 UNION ALL
+SELECT format('Columns from_state and to_state of %s differ in type.', r.qualified)
+FROM assignment_v3.attach_relations(app_schema) AS r
+JOIN pg_attribute AS f ON f.attrelid = r.oid AND f.attname = 'from_state' AND NOT f.attisdropped
+JOIN pg_attribute AS t ON t.attrelid = r.oid AND t.attname = 'to_state' AND NOT t.attisdropped
+WHERE r.relation = 'booking_assignment_state_history' AND f.atttypid <> t.atttypid
+UNION ALL
 SELECT format('Column %s.%I allows null, and a row with a null takes no table.', r.qualified, a.attname)
 FROM assignment_v3.attach_relations(app_schema) AS r
 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname IN ('resource_id', 'window', 'shadow') AND NOT a.attnotnull

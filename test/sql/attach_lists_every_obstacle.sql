@@ -36,6 +36,7 @@ ALTER TABLE observability_events ADD CONSTRAINT known_sources CHECK (source IN (
 ALTER TABLE booking_assignment_attempts ADD COLUMN tenant_id uuid NOT NULL DEFAULT gen_random_uuid();
 ALTER TABLE booking_assignment_attempts ALTER COLUMN tenant_id DROP DEFAULT;
 ALTER TABLE table_inventory DROP COLUMN capacity;
+ALTER TABLE booking_assignment_state_history ALTER COLUMN from_state TYPE text;
 ALTER TABLE allocations ALTER COLUMN shadow DROP NOT NULL, DROP COLUMN is_maintenance;
 ALTER TABLE table_holds DROP CONSTRAINT table_holds_pkey CASCADE;
 ALTER TYPE outbox_status RENAME VALUE 'pending' TO 'new';
