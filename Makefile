@@ -5,6 +5,7 @@
 #	make demo	two simulated weeks of three restaurants (KEEP=1 leaves the cluster running)
 #	make pictures	the pictures in docs/pictures, from the demo
 #	make bench	the benchmark
+#	make bench-worker	how long a guest waits where a background worker seats the bookings
 #	make check-regress | check-isolation | check-pgtap | check-tap [TESTS="name …"]
 #			one kind of test, optionally only the tests named
 #			(VERBOSE=1 shows each assertion; what they wrote is in results/)
@@ -22,7 +23,7 @@ export PG_CONFIG
 
 # The install script is made of these parts, in this order.
 SQL_PARTS = preamble types states transition coordinator planner flags attach \
-	operations outbox rollout shadow gates verify watch queue timeline report access privileges
+	operations outbox rollout shadow gates verify watch queue worker timeline report access privileges
 BUILT_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS := $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -88,7 +89,7 @@ define get_ready
 	@scripts/install
 endef
 
-.PHONY: test demo pictures bench stop check-version $(TEST_KINDS:%=check-%)
+.PHONY: test demo pictures bench bench-worker stop check-version $(TEST_KINDS:%=check-%)
 
 test: check-version
 	$(call get_ready,test)
@@ -109,6 +110,11 @@ pictures:
 bench:
 	$(call get_ready,run)
 	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) bench/run
+
+bench-worker:
+	$(call get_ready,run)
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c shared_preload_libraries=assignment_v3 \
+		-c assignment_v3.worker_databases=bench_worker bench/worker
 
 stop:
 	@scripts/with_cluster -s

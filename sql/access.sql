@@ -62,6 +62,7 @@ VALUES
 	('state_diagram', true, true),
 	('mode', true, true),
 	('status', true, true),
+	('workers', true, true),
 	('service_timeline', true, false),
 	('library_version', true, true),
 	('flag_accepts', true, true),

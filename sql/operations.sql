@@ -182,6 +182,7 @@ BEGIN
 	PERFORM assignment_v3.switch_record(app_schema, 'rollout.revived', 'info', jsonb_build_object(
 		'reason', why, 'by', CURRENT_USER,
 		'killed', jsonb_build_object('reason', ended.reason, 'at', ended.killed_at, 'by', ended.killed_by)));
+	PERFORM assignment_v3.wake_workers();
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.revive(text) IS
@@ -381,6 +382,7 @@ BEGIN
 	RETURN QUERY SELECT * FROM assignment_v3.status_versions();
 	RETURN QUERY SELECT * FROM assignment_v3.status_mode();
 	RETURN QUERY SELECT * FROM assignment_v3.status_rollout();
+	RETURN QUERY SELECT * FROM assignment_v3.status_worker();
 	RETURN QUERY SELECT * FROM assignment_v3.status_settings();
 	RETURN QUERY SELECT * FROM assignment_v3.status_binding();
 END;

@@ -50,6 +50,7 @@ BEGIN
 		ON CONFLICT (booking_id) DO NOTHING$q$, app_schema)
 		USING since, clock_timestamp(), touched;
 	GET DIAGNOSTICS queued = ROW_COUNT;
+	PERFORM assignment_v3.wake_workers();
 	RETURN queued;
 END;
 $$;
@@ -148,7 +149,11 @@ AS $$
 BEGIN
 	PERFORM assignment_v3.bound_schema();
 	DELETE FROM assignment_v3.pauses AS p WHERE p.restaurant_id = resume.restaurant_id;
-	RETURN found;
+	IF NOT found THEN
+		RETURN false;
+	END IF;
+	PERFORM assignment_v3.wake_workers();
+	RETURN true;
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.resume(uuid) IS
@@ -174,7 +179,11 @@ BEGIN
 	UPDATE assignment_v3.queue AS q
 	SET due_at = coalesce(run_at.due_at, q.due_at), priority = coalesce(run_at.priority, q.priority)
 	WHERE q.booking_id = run_at.booking_id;
-	RETURN found;
+	IF NOT found THEN
+		RETURN false;
+	END IF;
+	PERFORM assignment_v3.wake_workers();
+	RETURN true;
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.run_at(uuid, timestamptz, integer) IS

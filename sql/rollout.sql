@@ -277,6 +277,7 @@ BEGIN
 	PERFORM assignment_v3.switch_record(app_schema, 'rollout.set', 'info', jsonb_strip_nulls(jsonb_build_object(
 		'restaurant_id', set_rollout.restaurant_id, 'mode', stored.mode, 'percent', stored.percent,
 		'max_parallel', stored.max_parallel, 'note', stored.note, 'by', CURRENT_USER)), set_rollout.restaurant_id);
+	PERFORM assignment_v3.wake_workers();
 	RETURN assignment_v3.unfinished_number(app_schema, set_rollout.restaurant_id);
 END;
 $$;
@@ -305,6 +306,7 @@ BEGIN
 		RAISE NOTICE 'there is no such rollout row';
 	END IF;
 	PERFORM set_config('assignment_v3_audit.reason', '', true);
+	PERFORM assignment_v3.wake_workers();
 	RETURN assignment_v3.unfinished_number(app_schema, clear_rollout.restaurant_id);
 END;
 $$;

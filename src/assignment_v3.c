@@ -16,6 +16,8 @@
 #include "survivors.h"
 #include "transition.h"
 #include "utils/builtins.h"
+#include "wakeup.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,12 +29,14 @@ void
 _PG_init(void)
 {
 	FlagsInit();
+	WakeupInit();
 	BindingInit();
 	AppendInit();
 	StoreInit();
 	SurvivorsInit();
 	GuardInit();
 	TransitionInit();
+	WorkerInit();
 }
 
 /* library_version() returns text: the version that the loaded library was built as */

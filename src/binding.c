@@ -35,6 +35,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "binding.h"
 #include "catalog/indexing.h"
@@ -44,6 +45,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -60,6 +62,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(assignment_binding_changed);
 
@@ -403,6 +406,37 @@ read_row(Binding *binding)
 	table_close(relation, AccessShareLock);
 }
 
+/*
+ * The owner of assignment_v3.binding, InvalidOid where nothing is attached or
+ * the extension is not even there.  For who must not fail where that is so, and
+ * may have no business yet with what else stands in that schema.
+ */
+Oid
+binding_attached_by(void)
+{
+	Oid			schema = get_namespace_oid(EXTENSION_SCHEMA, true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid("binding", schema) : InvalidOid;
+	Oid			owner = InvalidOid;
+	Relation	relation;
+
+	if (!OidIsValid(relid) || !OidIsValid(get_extension_oid("assignment_v3", true)) ||
+		get_rel_relkind(relid) != RELKIND_RELATION)
+		return InvalidOid;
+	relation = try_relation_open(relid, AccessShareLock);
+	if (relation == NULL)
+		return InvalidOid;
+	if (relation->rd_rel->relkind == RELKIND_RELATION)
+	{
+		SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+
+		if (HeapTupleIsValid(systable_getnext(scan)))
+			owner = relation->rd_rel->relowner;
+		systable_endscan(scan);
+	}
+	relation_close(relation, AccessShareLock);
+	return owner;
+}
+
 /* Note what is in the way of decisions, a sentence each. */
 static void
 note_defect(Binding *binding, char *sentence)
@@ -740,97 +774,6 @@ bind_counters(Binding *binding)
 	}
 }
 
-static const struct
-{
-	const char *name;
-	const char *operator;		/* of the constraint, where it may be a key */
-}			ledger_columns[LEDGER_COLUMN_COUNT] = {
-	[LEDGER_TYPE] = {"resource_type", "="},
-	[LEDGER_TABLE] = {"resource_id", "="},
-	[LEDGER_WINDOW] = {"window", "&&"},
-	[LEDGER_BOOKING] = {"booking_id"},
-	[LEDGER_SHADOW] = {"shadow"},
-};
-
-/* Does the index hold all rows that are no shadow? */
-static bool
-holds_what_is_real(Relation index, AttrNumber shadow)
-{
-	List	   *predicate = RelationGetIndexPredicate(index);
-	BoolExpr   *negation;
-
-	if (predicate == NIL)
-		return true;
-	negation = (BoolExpr *) linitial(predicate);
-	return list_length(predicate) == 1 && IsA(negation, BoolExpr) &&
-		negation->boolop == NOT_EXPR && IsA(linitial(negation->args), Var) &&
-		((Var *) linitial(negation->args))->varattno == shadow;
-}
-
-/*
- * Note which column of the ledger each key of an exclusion constraint is; false
- * if it has other ones, or not both table and window.
- */
-static bool
-ledger_keys(Relation index, LedgerBinding *ledger)
-{
-	Oid		   *operators;
-	Oid		   *functions;
-	uint16	   *strategies;
-	int			known = 0;
-
-	ledger->nkeys = index->rd_index->indnkeyatts;
-	if (ledger->nkeys > LEDGER_KEY_COUNT)
-		return false;
-	RelationGetExclusionInfo(index, &operators, &functions, &strategies);
-	for (int i = 0; i < ledger->nkeys; i++)
-	{
-		char	   *operator = get_opname(operators[i]);
-		int			column = 0;
-
-		while (column < LEDGER_KEY_COUNT &&
-			   ledger->columns[column] != index->rd_index->indkey.values[i])
-			column++;
-		if (column == LEDGER_KEY_COUNT || operator == NULL ||
-			strcmp(operator, ledger_columns[column].operator) != 0)
-			return false;
-		ledger->keys[i] = (LedgerColumn) column;
-		known |= 1 << column;
-	}
-	return (known & (1 << LEDGER_TABLE)) && (known & (1 << LEDGER_WINDOW));
-}
-
-/* Find the exclusion constraint by which the second ledger can be looked into. */
-static void
-bind_ledger(Binding *binding)
-{
-	LedgerBinding ledger = {0};
-	Relation	relation;
-	ListCell   *cell;
-
-	if (binding->relations[BOUND_ALLOCATIONS] == NULL)
-		return;
-	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)
-		ledger.columns[i] = get_attnum(binding->relids[BOUND_ALLOCATIONS],
-									   ledger_columns[i].name);
-	relation = table_open(binding->relids[BOUND_ALLOCATIONS], AccessShareLock);
-	foreach(cell, RelationGetIndexList(relation))
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		if (binding->ledger.index == InvalidOid && index->rd_index->indisexclusion &&
-			index->rd_index->indisvalid && serves_all_snapshots(index) &&
-			holds_what_is_real(index, ledger.columns[LEDGER_SHADOW]) &&
-			ledger_keys(index, &ledger))
-		{
-			binding->ledger = ledger;
-			binding->ledger.index = RelationGetRelid(index);
-		}
-		index_close(index, AccessShareLock);
-	}
-	table_close(relation, AccessShareLock);
-}
-
 static void
 bind_owner(Binding *binding)
 {
@@ -903,7 +846,6 @@ same_binding(const Binding *a, const Binding *b)
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
 		memcmp(a->keyed, b->keyed, sizeof(a->keyed)) != 0 ||
-		memcmp(&a->ledger, &b->ledger, sizeof(a->ledger)) != 0 ||
 		memcmp(a->counters, b->counters, sizeof(a->counters)) != 0 ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
@@ -949,7 +891,6 @@ rebuild(void)
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
 		bind_counters(binding);
-		bind_ledger(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{
 			if (OidIsValid(binding->relids[i]))
@@ -1076,5 +1017,6 @@ assignment_binding_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger", "binding_changed")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	wakeup_note(DT_NOBEGIN);
 	return PointerGetDatum(NULL);
 }

@@ -10,12 +10,14 @@
 
 #include "postgres.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "utils/plancache.h"
-#include "utils/rangetypes.h"
+#include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 150000
 #error assignment_v3 needs PostgreSQL 15 or later
@@ -78,17 +80,6 @@ compat_partition_map(ResultRelInfo *partition, EState *estate)
 #endif
 }
 
-/* PostgreSQL 16 can report errors of a range without throwing them. */
-static inline RangeType *
-compat_make_range(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper)
-{
-#if PG_VERSION_NUM >= 160000
-	return make_range(type, lower, upper, false, NULL);
-#else
-	return make_range(type, lower, upper, false);
-#endif
-}
-
 /* PostgreSQL 16 lets semantic actions report errors of their own. */
 #if PG_VERSION_NUM >= 160000
 typedef JsonParseErrorType CompatJsonAction;
@@ -97,5 +88,29 @@ typedef JsonParseErrorType CompatJsonAction;
 typedef void CompatJsonAction;
 #define COMPAT_JSON_ACTION_DONE return
 #endif
+
+/* PostgreSQL 17 lets a background worker be a role that must not log in otherwise. */
+#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
+#define COMPAT_WORKER_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define COMPAT_WORKER_FLAGS 0
+#endif
+
+/* May a background worker log in as this role? */
+static inline bool
+compat_worker_may_be(Oid role)
+{
+#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
+	return true;
+#else
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		result = HeapTupleIsValid(tuple) &&
+		((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+#endif
+}
 
 #endif							/* COMPAT_H */

@@ -41,6 +41,7 @@
 #include "binding.h"
 #include "catalog/pg_type.h"
 #include "coordinator.h"
+#include "drain.h"
 #include "executor/spi.h"
 #include "flags.h"
 #include "funcapi.h"
@@ -60,6 +61,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
+#include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(assignment_process_booking);
 PG_FUNCTION_INFO_V1(assignment_process_due);
@@ -88,6 +90,8 @@ typedef struct Drain
 	pg_uuid_t	restaurant_id;	/* the only one, where there is one */
 	Turn		turn;
 	int			nfull;			/* restaurants of the turn whose slots were taken */
+	bool		blocked;		/* others have had something that was due, or its slots */
+	int			ndisabled;		/* rows left, as the settings disable their restaurants */
 	bool		yielded;		/* the last batch has waited for a lock in vain */
 	ErrorData  *cancelled;		/* thrown on when the batch is committed */
 	int			nrehearsed;		/* rows to go off the queue when the batch ends */
@@ -169,24 +173,33 @@ assignment_process_booking(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(result);
 }
 
+/* Prepare to drain the queue, or what it holds of one restaurant; no limit is 0. */
 static void
-drain_init(Drain *drain, FunctionCallInfo fcinfo, const char *trigger, int if_null, int share)
+drain_init(Drain *drain, const char *trigger, int max_bookings, const pg_uuid_t *restaurant_id)
 {
 	memset(drain, 0, sizeof(Drain));
 	drain->context = CurrentMemoryContext;
 	drain->work = AllocSetContextCreate(CurrentMemoryContext, "assignment_v3 decision",
 										ALLOCSET_DEFAULT_SIZES);
 	drain->trigger = trigger;
-	drain->max_bookings = PG_ARGISNULL(0) ? if_null : PG_GETARG_INT32(0);
-	if (!PG_ARGISNULL(0) && drain->max_bookings < 1)
+	drain->max_bookings = max_bookings;
+	if (restaurant_id != NULL)
+		drain->restaurant_id = *restaurant_id;
+	turn_init(&drain->turn, GetCurrentTimestamp(),
+			  restaurant_id != NULL ? &drain->restaurant_id : NULL, flag_batch_size);
+	require_writable();
+}
+
+/* The same from arguments (max_bookings int, restaurant_id uuid). */
+static void
+drain_init_call(Drain *drain, FunctionCallInfo fcinfo, const char *trigger, int if_null)
+{
+	if (!PG_ARGISNULL(0) && PG_GETARG_INT32(0) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
 				 errmsg("max_bookings must be at least 1")));
-	if (!PG_ARGISNULL(1))
-		drain->restaurant_id = *PG_GETARG_UUID_P(1);
-	turn_init(&drain->turn, GetCurrentTimestamp(),
-			  PG_ARGISNULL(1) ? NULL : &drain->restaurant_id, share);
-	require_writable();
+	drain_init(drain, trigger, PG_ARGISNULL(0) ? if_null : PG_GETARG_INT32(0),
+			   PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1));
 }
 
 static void
@@ -260,7 +273,7 @@ restaurant_takes(TurnRestaurant *restaurant)
 
 /* Claim a row of the turn, or in shadow its booking; false if somebody else is at it. */
 static bool
-claim_row(const TurnRow *row, Claim *claim)
+claim_row(Drain *drain, const TurnRow *row, Claim *claim)
 {
 	StoreScope	scope;
 	bool		claimed;
@@ -273,7 +286,11 @@ claim_row(const TurnRow *row, Claim *claim)
 		claim->rollout = row->restaurant->rollout;
 		claim->locked = row->restaurant->mode != MODE_SHADOW;
 		claimed = claim->locked ? lookup_claim_queue(&row->row) : lock_booking(&row->row.booking_id);
+		drain->blocked |= !claimed;
 	}
+	else if (row->restaurant->mode == MODE_DISABLED && !row->restaurant->rollout.killed &&
+			 !row->restaurant->rollout.restaurant.exists)
+		drain->ndisabled++;
 	store_leave(&scope);
 	return claimed;
 }
@@ -287,13 +304,14 @@ offer(Drain *drain, const TurnRow *row, Decision *decision)
 {
 	Claim		claim;
 
-	if (!claim_row(row, &claim))
+	if (!claim_row(drain, row, &claim))
 		return OFFER_PASSED;
 	decision->slot = lock_slot(&row->restaurant->id, flags_slots(&claim.rollout));
 	if (decision->slot == 0)
 	{
 		row->restaurant->passed = true;
 		drain->nfull++;
+		drain->blocked = true;
 		return OFFER_PASSED;
 	}
 	decision->booking_id = claim.row.booking_id;
@@ -445,7 +463,7 @@ assignment_process_due(PG_FUNCTION_ARGS)
 	int			before;
 
 	binding_materialize(fcinfo, DECISION_COLUMNS);
-	drain_init(&drain, fcinfo, "process_due", 20, flag_batch_size);
+	drain_init_call(&drain, fcinfo, "process_due", 20);
 	drain.results = (ReturnSetInfo *) fcinfo->resultinfo;
 	do
 	{
@@ -488,6 +506,8 @@ run_turn(Drain *drain)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	build_turn(drain);
 	PopActiveSnapshot();
+	if (drain->turn.nrows > flag_batch_size)
+		wakeup_help();
 	while (!turn_is_over(drain))
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -567,7 +587,7 @@ assignment_run(PG_FUNCTION_ARGS)
 	require_nonatomic(fcinfo);
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	drain_init(&drain, fcinfo, "run", 0, flag_batch_size);
+	drain_init_call(&drain, fcinfo, "run", 0);
 	limit_time(&drain, fcinfo);
 	next_transaction();
 	MemoryContextSwitchTo(drain.context);
@@ -592,6 +612,52 @@ assignment_run(PG_FUNCTION_ARGS)
 		elog(ERROR, "SPI_finish failed");
 	MemoryContextSwitchTo(caller);
 	return counts_result(fcinfo, &drain.counts);
+}
+
+/* When the first of the rows is due that were not when the drain began. */
+static TimestampTz
+next_due(const Drain *drain)
+{
+	TimestampTz result = DT_NOEND;
+	StoreScope	scope;
+	QueueRow   *rows;
+	int			nrows;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	store_enter(&scope);
+	rows = store_queue_peek(drain->turn.started_at + 1, DT_NOEND, NULL, 1, &nrows);
+	for (int i = 0; i < nrows; i++)
+		result = Min(result, rows[i].due_at);
+	store_leave(&scope);
+	PopActiveSnapshot();
+	return result;
+}
+
+/*
+ * Offer what is due now once, as run() does, but without waiting for full
+ * restaurants: for the background worker, who calls this in a transaction that
+ * has done nothing yet, and ends another one.
+ */
+void
+drain_pass(const char *trigger, TimestampTz ends_at, bool ask_next_due, DrainReport *report)
+{
+	Drain		drain;
+
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	drain_init(&drain, trigger, 0, NULL);
+	drain.ends_at = ends_at;
+	next_transaction();
+	MemoryContextSwitchTo(drain.context);
+	(void) run_pass(&drain);
+	report->processed = drain.counts.processed;
+	report->more = drain_is_done(&drain);
+	report->blocked = drain.blocked;
+	report->ndisabled = drain.ndisabled;
+	report->head_at = drain.turn.head_at;
+	report->next_due = ask_next_due ? next_due(&drain) : DT_NOEND;
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
 }
 
 /* mode(restaurant_id uuid) returns (mode text, reason text) */

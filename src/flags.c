@@ -28,6 +28,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(assignment_flag_accepts);
 PG_FUNCTION_INFO_V1(assignment_grant_flags);
@@ -61,6 +62,11 @@ int			flag_max_tables = 3;
 int			flag_event_level = EVENT_LEVEL_STEPS;
 int			flag_step_log_level = DEBUG1;
 int			flag_rate_limit_delay = 2000;
+
+static char *worker_databases = NULL;
+int			flag_worker_databases_generation = 0;
+int			flag_workers = 1;
+int			flag_worker_naptime = 60;
 
 static const struct config_enum_entry event_level_options[] = {
 	{"outcomes", EVENT_LEVEL_OUTCOMES, false},
@@ -152,6 +158,73 @@ static const IntFlag int_flags[] = {
 	&flag_breaker_successes, 1, 1000, 0},
 };
 
+/*
+ * Names are taken as they stand, without folding to lower case; quotes are
+ * needed around those with a comma or blanks.
+ */
+static bool
+check_worker_databases(char **value, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*value);
+	List	   *names;
+	bool		valid = SplitGUCList(copy, ',', &names);
+
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	else if (list_length(names) > MAX_WORKER_DATABASES)
+	{
+		GUC_check_errdetail("There are workers for %d databases at the most.",
+							MAX_WORKER_DATABASES);
+		valid = false;
+	}
+	list_free(names);
+	pfree(copy);
+	return valid;
+}
+
+static void
+assign_worker_databases(const char *value, void *extra)
+{
+	flag_worker_databases_generation++;
+}
+
+/* Are background workers to look after this database? */
+bool
+flags_list_worker_database(const char *name)
+{
+	char	   *copy = pstrdup(worker_databases);
+	List	   *names;
+	ListCell   *cell;
+	bool		listed = false;
+
+	if (!SplitGUCList(copy, ',', &names))
+		elog(ERROR, "\"%s\" is no list", worker_databases);
+	foreach(cell, names)
+		listed |= strcmp(lfirst(cell), name) == 0;
+	list_free(names);
+	pfree(copy);
+	return listed;
+}
+
+/* What the background workers do, told by the configuration file alone. */
+static void
+define_worker_flags(void)
+{
+	DefineCustomStringVariable("assignment_v3.worker_databases",
+							   "Databases whose bookings background workers seat.",
+							   "Takes effect only if the library is in \"shared_preload_libraries\".",
+							   &worker_databases, "", PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_worker_databases, assign_worker_databases, NULL);
+	DefineCustomIntVariable("assignment_v3.workers",
+							"Background workers of one database, at the most.",
+							NULL, &flag_workers, flag_workers, 0, MAX_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("assignment_v3.worker_naptime",
+							"Time after which a background worker looks at a database even if nothing has called it.",
+							NULL, &flag_worker_naptime, flag_worker_naptime, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
 void
 FlagsInit(void)
 {
@@ -174,6 +247,7 @@ FlagsInit(void)
 							 NULL,
 							 &flag_step_log_level, DEBUG1, log_level_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	define_worker_flags();
 	MarkGUCPrefixReserved("assignment_v3");
 }
 

@@ -46,6 +46,10 @@ typedef struct RolloutRows
 extern bool flag_auto_rollback;
 extern int	flag_auto_rollback_calls;
 extern int	flag_auto_rollback_percent;
+/* what shared memory has room for */
+#define MAX_WORKER_DATABASES 64
+#define MAX_WORKERS 16
+
 extern int	flag_max_parallel;
 extern int	flag_max_tables;
 extern int	flag_event_level;
@@ -53,7 +57,12 @@ extern int	flag_step_log_level;
 extern int	flag_batch_size;
 extern int	flag_rate_limit_delay;
 
+extern int	flag_worker_databases_generation;	/* moves when the list changes */
+extern int	flag_workers;
+extern int	flag_worker_naptime;
+
 extern void FlagsInit(void);
+extern bool flags_list_worker_database(const char *name);
 extern const char *mode_name(PipelineMode mode);
 extern PipelineMode mode_from_text(const char *name);
 extern PipelineMode flags_mode(const RolloutRows *rows, const pg_uuid_t *restaurant_id,

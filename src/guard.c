@@ -39,11 +39,9 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "append.h"
 #include "binding.h"
-#include "catalog/pg_authid.h"
 #include "compat.h"
 #include "counters.h"
 #include "flags.h"
@@ -62,7 +60,6 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -95,23 +92,6 @@ static char kill_reason[128];
 static int64 first_thrown = 0;	/* decision of this transaction */
 static bool wrote = false;		/* in this transaction */
 
-/* May this role log in as a background worker? */
-static bool
-may_log_in(Oid role)
-{
-#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
-	return true;
-#else
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool		result = HeapTupleIsValid(tuple) &&
-		((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return result;
-#endif
-}
-
 /* A decision begins: look up what cannot be looked up when it fails. */
 void
 guard_prepare(void)
@@ -120,7 +100,7 @@ guard_prepare(void)
 		return;
 	prepared.database = MyDatabaseId;
 	prepared.owner = binding_get()->owner;
-	may_start = may_log_in(prepared.owner);
+	may_start = compat_worker_may_be(prepared.owner);
 }
 
 static bool
@@ -418,13 +398,7 @@ assignment_guard_main(Datum arg)
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(order.database, order.owner,
-#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
-											  BGWORKER_BYPASS_ROLELOGINCHECK
-#else
-											  0
-#endif
-		);
+	BackgroundWorkerInitializeConnectionByOid(order.database, order.owner, COMPAT_WORKER_FLAGS);
 	pgstat_report_activity(STATE_RUNNING, "assignment_v3 guard");
 	(void) in_transaction(begin_watch, &order, &now);
 	while (lock_guard())

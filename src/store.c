@@ -49,7 +49,6 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/spi.h"
-#include "ledger.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -64,6 +63,7 @@
 #include "utils/plancache.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
+#include "wakeup.h"
 
 #define STATEMENT_MAX_ARGS 12
 
@@ -140,14 +140,9 @@ typedef struct StatementText
 	"@barred_by_ledger@"
 
 /*
- * The rows of a booking that take a table, said so that no index but that of
- * the booking's id is of any use: the constraint's own would do as well as long
- * as the ledger is almost empty.
+ * Table by table, as the ledger's exclusion constraint has its index: one look
+ * at all that is taken in the window would grow with the number of restaurants.
  */
-#define OF_LEDGER(row) \
-	"AND coalesce(" row ".resource_type::text, '') = 'table' AND NOT coalesce(" row ".shadow, false)"
-
-/* Only for a ledger whose constraint ledger.c can't scan. */
 #define BARRED_BY_LEDGER \
 	" UNION ALL " \
 	"SELECT l.resource_id FROM pg_catalog.unnest($6) AS u (id) CROSS JOIN LATERAL (" \
@@ -191,7 +186,7 @@ typedef struct StatementText
 static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_HAS_LEDGER_ROWS] = {
 		"SELECT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		OF_LEDGER("y") ") AS found",
+		"AND y.resource_type::text = 'table' AND NOT y.shadow) AS found",
 		1, {UUIDOID}
 	},
 	/* failures count since the last time somebody gave the booking a new start */
@@ -311,7 +306,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
 		"FROM @assignments@ x WHERE x.booking_id = $1 "
 		"AND NOT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		OF_LEDGER("y") " AND coalesce(y.resource_id, $1) = x.table_id) "
+		"AND y.resource_type::text = 'table' AND y.resource_id = x.table_id AND NOT y.shadow) "
 		"ORDER BY x.table_id",
 		2, {UUIDOID, UUIDOID}
 	},
@@ -321,7 +316,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_DELETE_LEDGER] = {
 		"DELETE FROM @allocations@ AS l WHERE l.booking_id = $1 "
-		OF_LEDGER("l"),
+		"AND l.resource_type::text = 'table' AND NOT l.shadow",
 		1, {UUIDOID}
 	},
 	[STMT_READ_ASSIGNMENTS] = {
@@ -551,6 +546,7 @@ static const struct
 	const char *with_ledger;
 	const char *without;
 }			ledger_fragments[] = {
+	{"barred_by_ledger", BARRED_BY_LEDGER, ""},
 	{"in_ledger",
 		"SELECT y.booking_id, pg_catalog.upper(y.\"window\") AS until FROM @allocations@ y "
 		"WHERE y.resource_id = t.id AND y.resource_type::text = 'table' AND NOT y.shadow "
@@ -616,12 +612,6 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 	{
 		if (!binding->deferrable_ledger)
 			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
-		return;
-	}
-	if (strcmp(word, "barred_by_ledger") == 0)
-	{
-		if (binding->relations[BOUND_ALLOCATIONS] != NULL && !OidIsValid(binding->ledger.index))
-			append_expanded(buf, binding, BARRED_BY_LEDGER);
 		return;
 	}
 	for (i = 0; i < (int) lengthof(ledger_fragments); i++)
@@ -1079,7 +1069,7 @@ may_be_barred(void)
 {
 	const Binding *binding = binding_get();
 
-	return (binding->relations[BOUND_ALLOCATIONS] != NULL && !ledger_is_indexed()) ||
+	return binding->relations[BOUND_ALLOCATIONS] != NULL ||
 		!lookup_is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
 		!lookup_is_empty(binding->keyed[KEYED_BLOCKS].relid);
 }
@@ -1137,8 +1127,6 @@ store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 	Window		window = {booking->id, booking->start_at, booking->end_at};
 
 	lookup_taken(&window, floor, tables, ntables);
-	if (ledger_is_indexed())
-		ledger_bar(&window, floor, tables, ntables);
 	if (may_be_barred())
 		bar_tables(booking, now, floor, tables, ntables);
 }
@@ -1465,6 +1453,7 @@ store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, Tim
 	};
 
 	execute(STMT_QUEUE_PUT, values, NULL, false, SPI_OK_INSERT);
+	wakeup_note(due_at);
 }
 
 /* Queue a booking as a trigger has it, unless it has moved on meanwhile. */
@@ -1478,6 +1467,7 @@ store_queue_follow(const BookingRecord *booking, TimestampTz due_at)
 	};
 
 	execute(STMT_QUEUE_FOLLOW, values, NULL, false, SPI_OK_INSERT);
+	wakeup_note(due_at);
 }
 
 /* The rows of the queue in a result, in the caller's context. */
@@ -1538,6 +1528,7 @@ store_queue_postpone(const pg_uuid_t *booking_id, TimestampTz due_at)
 	Datum		values[2] = {UUIDPGetDatum(booking_id), TimestampTzGetDatum(due_at)};
 
 	execute(STMT_QUEUE_POSTPONE, values, NULL, false, SPI_OK_UPDATE);
+	wakeup_note(due_at);
 }
 
 /*

@@ -108,6 +108,7 @@ peek(Turn *turn, int *nrows)
 
 	if (from_head && turn->only == NULL)
 		remember_head(rows, *nrows, now, turn->started_at);
+	turn->head_at = from_head ? 0 : low_water.read_at + low_water.cost_us * HEAD_READ_SHARE;
 	return rows;
 }
 

@@ -41,6 +41,7 @@ typedef struct Turn
 	bool		in_rotation;	/* there is too much to see all of it at once */
 	pg_uuid_t	rotated_to;		/* restaurant at which the rotation stands */
 	bool		goes_on;		/* more restaurants are to come in this rotation */
+	TimestampTz head_at;		/* when the true head is read again, if not this time; else 0 */
 	int			nrows;
 	int			next;			/* row to be offered */
 	TurnRow    *rows;

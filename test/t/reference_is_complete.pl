@@ -135,7 +135,7 @@ sub check_settings
 	same_names('setting', [ cells_of(5, 'setting', 'type') ], [ query(q{
 		LOAD 'assignment_v3';
 		SELECT concat_ws('|', s.name, s.vartype, s.boot_val, CASE s.vartype WHEN 'bool' THEN 'on, off'
-			WHEN 'enum' THEN array_to_string(s.enumvals, ', ') ELSE s.min_val || ' to ' || s.max_val END, coalesce(s.unit, ''))
+			WHEN 'enum' THEN array_to_string(s.enumvals, ', ') WHEN 'string' THEN 'names' ELSE s.min_val || ' to ' || s.max_val END, coalesce(s.unit, ''))
 		FROM pg_settings AS s WHERE s.name LIKE 'assignment\_v3.%'}) ]);
 	return;
 }
