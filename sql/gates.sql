@@ -746,7 +746,7 @@ COMMENT ON FUNCTION assignment_v3.enter_phase(text, text) IS
 	'Writes down that a phase of the rollout begins now';
 
 -- sign_off(): writes down that somebody has signed the phase that is under way, and returns when.
--- Errors: PT422, 55000 the phase was not entered, or not attached, 25006 read-only.
+-- Errors: PT422, 55000 another phase is under way, or not attached, 25006 read-only.
 CREATE FUNCTION assignment_v3.sign_off(phase text, role text, name text, note text DEFAULT NULL)
 RETURNS timestamptz
 LANGUAGE plpgsql
@@ -765,9 +765,12 @@ BEGIN
 	IF signer IS NULL THEN
 		RAISE EXCEPTION 'name must not be empty' USING ERRCODE = 'PT422', HINT = 'Say who signs.';
 	END IF;
-	IF NOT EXISTS (SELECT FROM assignment_v3.phases AS p WHERE p.phase = sign_off.phase) THEN
-		RAISE EXCEPTION 'phase "%" has not been entered', sign_off.phase
-			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run assignment_v3.enter_phase() first; what was signed before does not count.';
+	SELECT p.phase INTO stored FROM assignment_v3.phases AS p ORDER BY p.entered_at DESC, p.id DESC LIMIT 1;
+	IF stored.phase IS DISTINCT FROM sign_off.phase THEN
+		RAISE EXCEPTION 'phase "%" is not under way', sign_off.phase
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = COALESCE('Phase "' || stored.phase || '" was entered last.', 'No phase has been entered.'),
+			HINT = 'Run assignment_v3.enter_phase() first; what was signed before or after a phase does not count for it.';
 	END IF;
 	INSERT INTO assignment_v3.sign_offs AS s (phase, role, name, note) VALUES (sign_off.phase, signing, signer, why)
 	RETURNING s.signed_at INTO stored;

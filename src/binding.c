@@ -774,6 +774,97 @@ bind_counters(Binding *binding)
 	}
 }
 
+static const struct
+{
+	const char *name;
+	const char *operator;		/* of the constraint, where it may be a key */
+}			ledger_columns[LEDGER_COLUMN_COUNT] = {
+	[LEDGER_TYPE] = {"resource_type", "="},
+	[LEDGER_TABLE] = {"resource_id", "="},
+	[LEDGER_WINDOW] = {"window", "&&"},
+	[LEDGER_BOOKING] = {"booking_id"},
+	[LEDGER_SHADOW] = {"shadow"},
+};
+
+/* Does the index hold all rows that are no shadow? */
+static bool
+holds_what_is_real(Relation index, AttrNumber shadow)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	BoolExpr   *negation;
+
+	if (predicate == NIL)
+		return true;
+	negation = (BoolExpr *) linitial(predicate);
+	return list_length(predicate) == 1 && IsA(negation, BoolExpr) &&
+		negation->boolop == NOT_EXPR && IsA(linitial(negation->args), Var) &&
+		((Var *) linitial(negation->args))->varattno == shadow;
+}
+
+/*
+ * Note which column of the ledger each key of an exclusion constraint is; false
+ * if it has other ones, or not both table and window.
+ */
+static bool
+ledger_keys(Relation index, LedgerBinding *ledger)
+{
+	Oid		   *operators;
+	Oid		   *functions;
+	uint16	   *strategies;
+	int			known = 0;
+
+	ledger->nkeys = index->rd_index->indnkeyatts;
+	if (ledger->nkeys > LEDGER_KEY_COUNT)
+		return false;
+	RelationGetExclusionInfo(index, &operators, &functions, &strategies);
+	for (int i = 0; i < ledger->nkeys; i++)
+	{
+		char	   *operator = get_opname(operators[i]);
+		int			column = 0;
+
+		while (column < LEDGER_KEY_COUNT &&
+			   ledger->columns[column] != index->rd_index->indkey.values[i])
+			column++;
+		if (column == LEDGER_KEY_COUNT || operator == NULL ||
+			strcmp(operator, ledger_columns[column].operator) != 0)
+			return false;
+		ledger->keys[i] = (LedgerColumn) column;
+		known |= 1 << column;
+	}
+	return (known & (1 << LEDGER_TABLE)) && (known & (1 << LEDGER_WINDOW));
+}
+
+/* Find the exclusion constraint by which the second ledger can be looked into. */
+static void
+bind_ledger(Binding *binding)
+{
+	LedgerBinding ledger = {0};
+	Relation	relation;
+	ListCell   *cell;
+
+	if (binding->relations[BOUND_ALLOCATIONS] == NULL)
+		return;
+	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)
+		ledger.columns[i] = get_attnum(binding->relids[BOUND_ALLOCATIONS],
+									   ledger_columns[i].name);
+	relation = table_open(binding->relids[BOUND_ALLOCATIONS], AccessShareLock);
+	foreach(cell, RelationGetIndexList(relation))
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		if (binding->ledger.index == InvalidOid && index->rd_index->indisexclusion &&
+			index->rd_index->indisvalid && serves_all_snapshots(index) &&
+			holds_what_is_real(index, ledger.columns[LEDGER_SHADOW]) &&
+			ledger_keys(index, &ledger))
+		{
+			binding->ledger = ledger;
+			binding->ledger.index = RelationGetRelid(index);
+		}
+		index_close(index, AccessShareLock);
+	}
+	table_close(relation, AccessShareLock);
+}
+
 static void
 bind_owner(Binding *binding)
 {
@@ -846,6 +937,7 @@ same_binding(const Binding *a, const Binding *b)
 		!equal(a->deferrable, b->deferrable) || !equal(a->deferred, b->deferred) ||
 		memcmp(a->relids, b->relids, sizeof(a->relids)) != 0 ||
 		memcmp(a->keyed, b->keyed, sizeof(a->keyed)) != 0 ||
+		memcmp(&a->ledger, &b->ledger, sizeof(a->ledger)) != 0 ||
 		memcmp(a->counters, b->counters, sizeof(a->counters)) != 0 ||
 		memcmp(a->booking_columns, b->booking_columns, sizeof(a->booking_columns)) != 0)
 		return false;
@@ -891,6 +983,7 @@ rebuild(void)
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
 		bind_counters(binding);
+		bind_ledger(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{
 			if (OidIsValid(binding->relids[i]))

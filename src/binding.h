@@ -108,6 +108,28 @@ typedef enum BookingColumn
 #define BOOKING_WATCHED_COUNT (BOOKING_VERSION + 1)
 #define BOOKING_COLUMN_COUNT (BOOKING_CREATED_AT + 1)
 
+/* Columns of the second ledger; the first three may be keys of its constraint. */
+typedef enum LedgerColumn
+{
+	LEDGER_TYPE,
+	LEDGER_TABLE,
+	LEDGER_WINDOW,
+	LEDGER_BOOKING,
+	LEDGER_SHADOW
+} LedgerColumn;
+
+#define LEDGER_KEY_COUNT (LEDGER_WINDOW + 1)
+#define LEDGER_COLUMN_COUNT (LEDGER_SHADOW + 1)
+
+/* The index of the second ledger's exclusion constraint. */
+typedef struct LedgerBinding
+{
+	Oid			index;			/* invalid if there is none of the usual form */
+	int			nkeys;
+	LedgerColumn keys[LEDGER_KEY_COUNT];
+	AttrNumber	columns[LEDGER_COLUMN_COUNT];
+} LedgerBinding;
+
 typedef struct Binding
 {
 	uint64		generation;		/* moves when anything below does */
@@ -130,6 +152,7 @@ typedef struct Binding
 	uint32		ledger_hash;	/* of the name of allocations, there or not */
 	AttrNumber	booking_columns[BOOKING_COLUMN_COUNT];
 	KeyedTableBinding keyed[KEYED_TABLE_COUNT];
+	LedgerBinding ledger;
 	Oid			counters[COUNTER_COUNT];	/* sequences */
 } Binding;
 

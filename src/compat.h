@@ -17,6 +17,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "utils/plancache.h"
+#include "utils/rangetypes.h"
 #include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 150000
@@ -77,6 +78,17 @@ compat_partition_map(ResultRelInfo *partition, EState *estate)
 	return ExecGetRootToChildMap(partition, estate);
 #else
 	return partition->ri_RootToPartitionMap;
+#endif
+}
+
+/* PostgreSQL 16 can report errors of a range without throwing them. */
+static inline RangeType *
+compat_make_range(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper)
+{
+#if PG_VERSION_NUM >= 160000
+	return make_range(type, lower, upper, false, NULL);
+#else
+	return make_range(type, lower, upper, false);
 #endif
 }
 

@@ -49,6 +49,7 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "ledger.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -140,9 +141,14 @@ typedef struct StatementText
 	"@barred_by_ledger@"
 
 /*
- * Table by table, as the ledger's exclusion constraint has its index: one look
- * at all that is taken in the window would grow with the number of restaurants.
+ * The rows of a booking that take a table, said so that no index but that of
+ * the booking's id is of any use: the constraint's own would do as well as long
+ * as the ledger is almost empty.
  */
+#define OF_LEDGER(row) \
+	"AND coalesce(" row ".resource_type::text, '') = 'table' AND NOT coalesce(" row ".shadow, false)"
+
+/* Only for a ledger whose constraint ledger.c can't scan. */
 #define BARRED_BY_LEDGER \
 	" UNION ALL " \
 	"SELECT l.resource_id FROM pg_catalog.unnest($6) AS u (id) CROSS JOIN LATERAL (" \
@@ -186,7 +192,7 @@ typedef struct StatementText
 static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_HAS_LEDGER_ROWS] = {
 		"SELECT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		"AND y.resource_type::text = 'table' AND NOT y.shadow) AS found",
+		OF_LEDGER("y") ") AS found",
 		1, {UUIDOID}
 	},
 	/* failures count since the last time somebody gave the booking a new start */
@@ -306,7 +312,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"pg_catalog.tstzrange(x.start_at, x.end_at), false, false "
 		"FROM @assignments@ x WHERE x.booking_id = $1 "
 		"AND NOT EXISTS (SELECT FROM @allocations@ y WHERE y.booking_id = $1 "
-		"AND y.resource_type::text = 'table' AND y.resource_id = x.table_id AND NOT y.shadow) "
+		OF_LEDGER("y") " AND coalesce(y.resource_id, $1) = x.table_id) "
 		"ORDER BY x.table_id",
 		2, {UUIDOID, UUIDOID}
 	},
@@ -316,7 +322,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_DELETE_LEDGER] = {
 		"DELETE FROM @allocations@ AS l WHERE l.booking_id = $1 "
-		"AND l.resource_type::text = 'table' AND NOT l.shadow",
+		OF_LEDGER("l"),
 		1, {UUIDOID}
 	},
 	[STMT_READ_ASSIGNMENTS] = {
@@ -546,7 +552,6 @@ static const struct
 	const char *with_ledger;
 	const char *without;
 }			ledger_fragments[] = {
-	{"barred_by_ledger", BARRED_BY_LEDGER, ""},
 	{"in_ledger",
 		"SELECT y.booking_id, pg_catalog.upper(y.\"window\") AS until FROM @allocations@ y "
 		"WHERE y.resource_id = t.id AND y.resource_type::text = 'table' AND NOT y.shadow "
@@ -612,6 +617,12 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 	{
 		if (!binding->deferrable_ledger)
 			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
+		return;
+	}
+	if (strcmp(word, "barred_by_ledger") == 0)
+	{
+		if (binding->relations[BOUND_ALLOCATIONS] != NULL && !OidIsValid(binding->ledger.index))
+			append_expanded(buf, binding, BARRED_BY_LEDGER);
 		return;
 	}
 	for (i = 0; i < (int) lengthof(ledger_fragments); i++)
@@ -1069,7 +1080,7 @@ may_be_barred(void)
 {
 	const Binding *binding = binding_get();
 
-	return binding->relations[BOUND_ALLOCATIONS] != NULL ||
+	return (binding->relations[BOUND_ALLOCATIONS] != NULL && !ledger_is_indexed()) ||
 		!lookup_is_empty(binding->relids[BOUND_HOLD_WINDOWS]) ||
 		!lookup_is_empty(binding->keyed[KEYED_BLOCKS].relid);
 }
@@ -1127,6 +1138,8 @@ store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 	Window		window = {booking->id, booking->start_at, booking->end_at};
 
 	lookup_taken(&window, floor, tables, ntables);
+	if (ledger_is_indexed())
+		ledger_bar(&window, floor, tables, ntables);
 	if (may_be_barred())
 		bar_tables(booking, now, floor, tables, ntables);
 }

@@ -7,6 +7,7 @@
 \i :setup
 CALL test.open(1, 2);
 
+SELECT code, message, detail FROM test.refused($$SELECT assignment_v3.sign_off('staging_shadow', 'qa', 'Ada')$$);
 SELECT assignment_v3.enter_phase('staging_shadow', ' first try ') AS entered \gset
 SELECT assignment_v3.sign_off('staging_shadow', 'On-Call', ' Ada ') AS signed \gset
 SELECT assignment_v3.record_incident('p2', 'a table too many') AS happened \gset
@@ -67,7 +68,7 @@ SELECT code, message FROM test.refused($$SELECT assignment_v3.gate_passed(NULL)$
 SELECT code, message, hint FROM test.refused($$SELECT assignment_v3.sign_off('staging_full', 'boss', 'Cy')$$);
 SELECT code, message FROM test.refused($$SELECT assignment_v3.sign_off('staging_full', NULL, 'Cy')$$);
 SELECT code, message, hint FROM test.refused($$SELECT assignment_v3.sign_off('staging_full', 'qa', ' ')$$);
-SELECT code, message, hint FROM test.refused($$SELECT assignment_v3.sign_off('production_100', 'qa', 'Cy')$$);
+SELECT code, message, detail, hint FROM test.refused($$SELECT assignment_v3.sign_off('development', 'qa', 'Cy')$$);
 SELECT code, message, hint FROM test.refused($$SELECT assignment_v3.record_incident('loud', 'bang')$$);
 SELECT code, message FROM test.refused($$SELECT assignment_v3.record_incident('P1', '')$$);
 BEGIN READ ONLY;

@@ -249,5 +249,17 @@ is_sound($node);
 is(sql('SELECT string_agg(phase, $$ $$ ORDER BY id) FROM assignment_v3.phases WHERE earned IS NOT FALSE'),
 	'development staging_shadow staging_full production_shadow production_10 production_50 production_100 production_100', 'every phase was earned');
 
+# every statement of the runbook runs as it stands there
+my $page = slurp_file('docs/assignment-pipeline-rollout.md');
+foreach my $block ($page =~ /^```sql\n(.*?)^```$/msg)
+{
+	my ($signed) = $block =~ /sign_off\('(\w+)'/;
+	my $before = defined $signed ? "SELECT assignment_v3.enter_phase('$signed');" : '';
+	my $stderr = '';
+
+	$node->psql('app', "BEGIN;\nSET LOCAL client_min_messages = error;\n$before\n" . ($block =~ s/^(BEGIN|COMMIT);\n//mgr) . 'ROLLBACK;', stderr => \$stderr, on_error_stop => 1);
+	is($stderr, '', 'the runbook: ' . substr($block =~ s/\s+/ /gr, 0, 70));
+}
+
 $node->stop;
 done_testing();
