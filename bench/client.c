@@ -17,6 +17,7 @@
  *	floor		the rows of a confirmation, written by bare statements from a
  *				plan that is known already, all in one pipeline and thus in
  *				one transaction and one round trip
+ *	batches		the same, committed after every 16 bookings
  *	engine		SELECT * FROM assignment_v3.process_booking($1)
  *	plpgsql		SELECT * FROM peer.process_booking($1)
  *	legacy		SELECT legacy.create_hold($1), SELECT * FROM legacy.confirm_hold($1),
@@ -25,6 +26,7 @@
  *				them that keeps its logic to itself: the floor is planned in
  *				here, locks are the session's, a hold guards the tables until
  *				they are assigned
+ *	update		UPDATE of a column of bookings that the pipeline knows nothing of
  *
  * Who asks for the least is favoured: the floor and the application write
  * their constant JSON as constants, and this client plans in no time.
@@ -44,6 +46,7 @@
 #define MAX_STATEMENTS 40
 #define MAX_MERGE 3
 #define MAX_FLOOR 200
+#define BATCH 16
 #define SLOTS 3
 #define PASSING "{\"trigger\": \"manual\"}"	/* metadata of all transitions but the last */
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
@@ -73,6 +76,7 @@ typedef struct Worker
 	int			confirmed;
 	int			failed;
 	long		round_trips;
+	int			in_batch;		/* bookings that are not committed yet */
 	unsigned short chance[3];
 } Worker;
 
@@ -81,6 +85,7 @@ typedef struct Competitor
 	const char *name;
 	const char *const *statements;
 	bool		(*process) (Worker *worker, const Item *item);
+	void		(*finish) (Worker *worker);	/* NULL if nothing is left to be done */
 } Competitor;
 
 static const Competitor *competitor;
@@ -267,14 +272,14 @@ make_id(Worker *worker, char *id)
 	return id;
 }
 
-static bool
-process_by_floor(Worker *worker, const Item *item)
+/* The rows of one confirmation, into a pipeline. */
+static void
+send_floor(Worker *worker, const Item *item)
 {
 	char		ids[10][ID_SIZE];
 
 	for (int i = 0; i < 10; i++)
 		make_id(worker, ids[i]);
-	PQenterPipelineMode(worker->conn);
 	for (int i = 0; i < item->ntables; i++)
 		send_statement(worker, FLOOR_ASSIGN,
 					   PARAMS(item->booking, item->tables[i], item->start_at, item->end_at));
@@ -288,11 +293,50 @@ process_by_floor(Worker *worker, const Item *item)
 				   PARAMS(item->booking, item->restaurant, item->dedupe_key, item->message, ids[9]));
 	send_statement(worker, FLOOR_BOOKING, PARAMS(item->booking));
 	send_statement(worker, FLOOR_QUEUE, PARAMS(item->booking));
+}
+
+static bool
+process_by_floor(Worker *worker, const Item *item)
+{
+	PQenterPipelineMode(worker->conn);
+	send_floor(worker, item);
 	PQpipelineSync(worker->conn);
 	drain_pipeline(worker);
 	PQexitPipelineMode(worker->conn);
 	worker->round_trips++;
 	return true;
+}
+
+static void
+send_command(Worker *worker, const char *command)
+{
+	if (!PQsendQueryParams(worker->conn, command, 0, NULL, NULL, NULL, NULL, 0))
+		die("could not send", PQerrorMessage(worker->conn));
+}
+
+static bool
+process_in_batches(Worker *worker, const Item *item)
+{
+	PQenterPipelineMode(worker->conn);
+	if (worker->in_batch == 0)
+		send_command(worker, "BEGIN");
+	send_floor(worker, item);
+	worker->in_batch = (worker->in_batch + 1) % BATCH;
+	if (worker->in_batch == 0)
+		send_command(worker, "COMMIT");
+	PQpipelineSync(worker->conn);
+	drain_pipeline(worker);
+	PQexitPipelineMode(worker->conn);
+	worker->round_trips++;
+	return true;
+}
+
+static void
+finish_batch(Worker *worker)
+{
+	if (worker->in_batch > 0)
+		PQclear(PQexec(worker->conn, "COMMIT"));
+	worker->in_batch = 0;
 }
 
 /*
@@ -337,6 +381,17 @@ call_confirms(Worker *worker, int statement, const char *id)
 	confirmed = strcmp(PQgetvalue(result, 0, PQfnumber(result, "outcome")), "confirmed") == 0;
 	PQclear(result);
 	return confirmed;
+}
+
+static const char *const update_statements[MAX_STATEMENTS] = {
+	"UPDATE bookings SET customer_phone = $1 WHERE id = $1::uuid"
+};
+
+static bool
+process_by_update(Worker *worker, const Item *item)
+{
+	run(worker, 0, PARAMS(item->booking));
+	return true;
 }
 
 static bool
@@ -805,11 +860,13 @@ process_by_application(Worker *worker, const Item *item)
  */
 
 static const Competitor competitors[] = {
-	{"floor", floor_statements, process_by_floor},
-	{"engine", engine_statements, process_by_call},
-	{"plpgsql", plpgsql_statements, process_by_call},
-	{"legacy", legacy_statements, process_by_legacy},
-	{"application", application_statements, process_by_application},
+	{"floor", floor_statements, process_by_floor, NULL},
+	{"batches", floor_statements, process_in_batches, finish_batch},
+	{"engine", engine_statements, process_by_call, NULL},
+	{"plpgsql", plpgsql_statements, process_by_call, NULL},
+	{"legacy", legacy_statements, process_by_legacy, NULL},
+	{"application", application_statements, process_by_application, NULL},
+	{"update", update_statements, process_by_update, NULL},
 };
 
 static PGconn *
@@ -890,6 +947,8 @@ work(void *argument)
 	worker->conn = connect_and_prepare();
 	for (i = 0; i < nwarm_up; i++)
 		competitor->process(worker, &items[nitems + worker->number * nwarm_up + i]);
+	if (competitor->finish)
+		competitor->finish(worker);
 	worker->round_trips = 0;
 	worker->failed = 0;
 	pthread_barrier_wait(&start_line);
@@ -900,6 +959,8 @@ work(void *argument)
 		worker->confirmed += competitor->process(worker, &items[i]);
 		latencies[i] = now_us() - start;
 	}
+	if (competitor->finish)
+		competitor->finish(worker);
 	return NULL;
 }
 

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * append.c
- *		The rows of the trail, written as COPY writes rows.
+ *		The rows of a decision, written as COPY writes rows.
  *
- * A decision adds a dozen rows to history, attempts, events and outbox.  As
- * INSERT statements they would cost more for the executor's set-up, and for
+ * A decision adds a dozen rows to assignments, history, attempts, events and
+ * outbox.  As INSERT statements they would cost more for the executor's set-up, and for
  * parsing each table's CHECK constraints anew in every statement, than for
  * the rows.  So they are formed here and handed to the table and its indexes,
  * as COPY and the logical replication of PostgreSQL do it.  Nothing is left
@@ -44,6 +44,7 @@
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -61,10 +62,19 @@ typedef enum Target
 	TARGET_HISTORY,
 	TARGET_EVENTS,
 	TARGET_ATTEMPTS,
-	TARGET_OUTBOX
+	TARGET_OUTBOX,
+	TARGET_ASSIGNMENTS
 } Target;
 
-#define TARGET_COUNT (TARGET_OUTBOX + 1)
+#define TARGET_COUNT (TARGET_ASSIGNMENTS + 1)
+
+/* What becomes of a row that meets another one with its key. */
+typedef enum Conflict
+{
+	CONFLICT_ERROR,
+	CONFLICT_SKIP,				/* it is left out; nobody else writes its key at the same time */
+	CONFLICT_YIELD				/* it is left out, even if the other one was a moment faster */
+} Conflict;
 
 /* How a value comes: as C strings, which may be JSON or a label, or natively. */
 typedef enum FieldKind
@@ -85,35 +95,40 @@ typedef struct Field
 static const struct
 {
 	BoundRelation relation;
-	bool		once;			/* a row whose key is there already is left out */
+	Conflict	conflict;
 	int			nfields;
 	Field		fields[MAX_FIELDS];
 }			targets[TARGET_COUNT] = {
 	[TARGET_HISTORY] = {
-		BOUND_HISTORY, false, 8,
+		BOUND_HISTORY, CONFLICT_ERROR, 8,
 		{{"booking_id", FIELD_UUID}, {"from_state", FIELD_STRING}, {"to_state", FIELD_STRING},
 		{"version", FIELD_INTEGER}, {"metadata", FIELD_STRING}, {"reason", FIELD_STRING},
 		{"actor_id", FIELD_UUID}, {"created_at", FIELD_TIME}}
 	},
 	[TARGET_EVENTS] = {
-		BOUND_EVENTS, false, 7,
+		BOUND_EVENTS, CONFLICT_ERROR, 7,
 		{{"created_at", FIELD_TIME}, {"source", FIELD_STRING}, {"event_type", FIELD_STRING},
 		{"severity", FIELD_STRING}, {"context", FIELD_STRING}, {"restaurant_id", FIELD_UUID},
 		{"booking_id", FIELD_UUID}}
 	},
 	[TARGET_ATTEMPTS] = {
-		BOUND_ATTEMPTS, false, 7,
+		BOUND_ATTEMPTS, CONFLICT_ERROR, 7,
 		{{"booking_id", FIELD_UUID}, {"attempt_no", FIELD_INTEGER}, {"strategy", FIELD_STRING},
 		{"result", FIELD_STRING}, {"reason", FIELD_STRING}, {"metadata", FIELD_STRING},
 		{"created_at", FIELD_TIME}}
 	},
 	[TARGET_OUTBOX] = {
-		BOUND_OUTBOX, true, 10,
+		BOUND_OUTBOX, CONFLICT_SKIP, 10,
 		{{"created_at", FIELD_TIME}, {"status", FIELD_STRING}, {"event_type", FIELD_STRING},
 		{"dedupe_key", FIELD_STRING}, {"attempt_count", FIELD_INTEGER},
 		{"next_attempt_at", FIELD_TIME}, {"restaurant_id", FIELD_UUID},
 		{"booking_id", FIELD_UUID}, {"idempotency_key", FIELD_STRING, true},
 		{"payload", FIELD_STRING}}
+	},
+	[TARGET_ASSIGNMENTS] = {
+		BOUND_ASSIGNMENTS, CONFLICT_YIELD, 5,
+		{{"booking_id", FIELD_UUID}, {"table_id", FIELD_UUID}, {"start_at", FIELD_TIME},
+		{"end_at", FIELD_TIME}, {"assigned_at", FIELD_TIME}}
 	},
 };
 
@@ -159,6 +174,7 @@ typedef struct KeptTarget
 typedef struct Appending
 {
 	Target		which;
+	Conflict	conflict;
 	const FieldValues *rows;
 	TupleTableSlot **slots;		/* one for each row */
 	KeptTarget	kept;
@@ -396,6 +412,9 @@ append_begin(Appending *append, Target which, const FieldValues *rows, int nrows
 
 	memset(append, 0, sizeof(Appending));
 	append->which = which;
+	append->conflict = targets[which].conflict;
+	if (which == TARGET_ASSIGNMENTS && binding_get()->deferrable_ledger)
+		append->conflict = CONFLICT_ERROR;
 	append->rows = rows;
 	append->relation = table_open(binding_target(targets[which].relation), RowExclusiveLock);
 	check_privilege(append->relation);
@@ -417,7 +436,7 @@ append_begin(Appending *append, Target which, const FieldValues *rows, int nrows
 	if (append->relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		begin_routing(append);
 	else
-		ExecOpenIndices(append->root, targets[which].once);
+		ExecOpenIndices(append->root, append->conflict != CONFLICT_ERROR);
 	ExecBSInsertTriggers(append->estate, append->root);
 	append->slots = palloc(sizeof(TupleTableSlot *) * nrows);
 	for (int i = 0; i < nrows; i++)
@@ -552,7 +571,6 @@ prepare_row(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
 {
 	EState	   *estate = append->estate;
 	TupleConstr *constraints = RelationGetDescr(target->ri_RelationDesc)->constr;
-	ItemPointerData conflict;
 
 	slot->tts_tableOid = RelationGetRelid(target->ri_RelationDesc);
 	if (target->ri_TrigDesc && target->ri_TrigDesc->trig_insert_before_row &&
@@ -562,10 +580,24 @@ prepare_row(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
 		ExecComputeStoredGenerated(target, estate, slot, CMD_INSERT);
 	if (constraints)
 		ExecConstraints(target, slot, estate);
-	if (append->routing)
+	return true;
+}
+
+/* Is the row's key free, once whoever is about to write it has ended? */
+static bool
+key_is_free(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
+{
+	ItemPointerData conflict;
+
+	if (append->conflict == CONFLICT_ERROR || append->routing || target->ri_NumIndices == 0 ||
+		ExecCheckIndexConstraints(target, slot, append->estate, &conflict, NIL))
 		return true;
-	return !targets[append->which].once || target->ri_NumIndices == 0 ||
-		ExecCheckIndexConstraints(target, slot, estate, &conflict, NIL);
+	/* the table was free in the snapshot */
+	if (append->conflict == CONFLICT_YIELD && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	return false;
 }
 
 /* Everything after it. */
@@ -575,7 +607,7 @@ finish_row(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
 	List	   *recheck = NIL;
 
 	if (target->ri_NumIndices > 0)
-		recheck = compat_insert_index_tuples(target, slot, append->estate);
+		recheck = compat_insert_index_tuples(target, slot, append->estate, NULL);
 	ExecARInsertTriggers(append->estate, target, slot, recheck, append->capture);
 	list_free(recheck);
 }
@@ -592,6 +624,39 @@ find_partition(Appending *append, TupleTableSlot **slot)
 	return target;
 }
 
+/*
+ * Insert a row as ON CONFLICT DO NOTHING does: tentatively, and take it back if
+ * another transaction has put a conflicting one into an index meanwhile, so that
+ * two of them never wait for each other.
+ */
+static bool
+insert_tentatively(Appending *append, TupleTableSlot *slot)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	bool		taken;
+	List	   *recheck;
+
+	while (key_is_free(append, append->root, slot))
+	{
+		uint32		token = SpeculativeInsertionLockAcquire(xid);
+
+		CHECK_FOR_INTERRUPTS();
+		taken = false;
+		table_tuple_insert_speculative(append->relation, slot, append->estate->es_output_cid, 0,
+									   NULL, token);
+		recheck = compat_insert_index_tuples(append->root, slot, append->estate, &taken);
+		table_tuple_complete_speculative(append->relation, slot, token, !taken);
+		SpeculativeInsertionLockRelease(xid);
+		if (!taken)
+		{
+			ExecARInsertTriggers(append->estate, append->root, slot, recheck, append->capture);
+			list_free(recheck);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int
 insert_one_by_one(Appending *append, int nrows)
 {
@@ -604,6 +669,13 @@ insert_one_by_one(Appending *append, int nrows)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!prepare_row(append, target, slot))
+			continue;
+		if (append->conflict == CONFLICT_YIELD && append->routing == NULL)
+		{
+			inserted += insert_tentatively(append, slot);
+			continue;
+		}
+		if (!key_is_free(append, target, slot))
 			continue;
 		table_tuple_insert(target->ri_RelationDesc, slot, append->estate->es_output_cid, 0, NULL);
 		finish_row(append, target, slot);
@@ -631,7 +703,7 @@ may_insert_together(const Appending *append, int nrows)
 {
 	const TriggerDesc *triggers = append->relation->trigdesc;
 
-	return nrows > 1 && append->routing == NULL && !targets[append->which].once &&
+	return nrows > 1 && append->routing == NULL && append->conflict == CONFLICT_ERROR &&
 		(triggers == NULL || !triggers->trig_insert_before_row);
 }
 
@@ -761,4 +833,25 @@ append_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 	put_pointer(&row, 8, psprintf("%s:%s", event_type, dedupe_key));
 	put_pointer(&row, 9, payload);
 	(void) append_rows(TARGET_OUTBOX, &row, 1);
+}
+
+/*
+ * Tables for a booking, in the order given; those that somebody else has taken
+ * are left out.  How many there were.
+ */
+int
+append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *table_ids, int ntables,
+				   TimestampTz start_at, TimestampTz end_at, TimestampTz now)
+{
+	FieldValues *rows = palloc(sizeof(FieldValues) * ntables);
+
+	for (int i = 0; i < ntables; i++)
+	{
+		put_pointer(&rows[i], 0, booking_id);
+		put_pointer(&rows[i], 1, &table_ids[i]);
+		put(&rows[i], 2, TimestampTzGetDatum(start_at));
+		put(&rows[i], 3, TimestampTzGetDatum(end_at));
+		put(&rows[i], 4, TimestampTzGetDatum(now));
+	}
+	return append_rows(TARGET_ASSIGNMENTS, rows, ntables);
 }

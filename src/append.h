@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * append.h
- *		The rows of the trail, written as COPY writes rows.
+ *		The rows of a decision, written as COPY writes rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,6 +34,8 @@ typedef struct EventRow
 } EventRow;
 
 extern void AppendInit(void);
+extern int	append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *table_ids, int ntables,
+							   TimestampTz start_at, TimestampTz end_at, TimestampTz now);
 extern void append_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id,
 						   const HistoryRow *rows, int nrows);
 extern void append_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,

@@ -59,14 +59,18 @@ compat_json_lexer(char *json, int len)
 #endif
 }
 
-/* PostgreSQL 16 can leave out all but summarizing indexes; an insert needs every one. */
+/*
+ * PostgreSQL 16 can leave out all but summarizing indexes; an insert needs every one.
+ * With taken given, the row is a tentative one, and told if another has its key.
+ */
 static inline List *
-compat_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot, EState *estate)
+compat_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot, EState *estate,
+						   bool *taken)
 {
 #if PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
+	return ExecInsertIndexTuples(target, slot, estate, false, taken != NULL, taken, NIL, false);
 #else
-	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+	return ExecInsertIndexTuples(target, slot, estate, false, taken != NULL, taken, NIL);
 #endif
 }
 

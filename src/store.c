@@ -43,6 +43,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "append.h"
 #include "binding.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -79,7 +80,6 @@ typedef enum Statement
 	STMT_READ_EDGES,
 	STMT_READ_RECORDS,
 	STMT_EXPLAIN,
-	STMT_INSERT_ASSIGNMENTS,
 	STMT_INSERT_LEDGER,
 	STMT_DELETE_ASSIGNMENTS,
 	STMT_DELETE_LEDGER,
@@ -296,13 +296,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"ELSE 'free' END AS verdict) v "
 		"WHERE t.restaurant_id = $1 ORDER BY t.table_number::text, t.id",
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT4OID}
-	},
-	/* nothing if somebody else has seated the booking since it was read */
-	[STMT_INSERT_ASSIGNMENTS] = {
-		"INSERT INTO @assignments@ (booking_id, table_id, start_at, end_at, assigned_at) "
-		"SELECT $1, p.id, $2, $3, $4 FROM pg_catalog.unnest($5) AS p (id) "
-		"WHERE NOT EXISTS (SELECT FROM @assignments@ x WHERE x.booking_id = $1) @on_conflict@",
-		5, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID}
 	},
 	/* a trigger of the app may have written them already */
 	[STMT_INSERT_LEDGER] = {
@@ -611,12 +604,6 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 		if (binding->types[i] == NULL)
 			binding_require_whole();
 		appendStringInfoString(buf, binding->types[i]);
-		return;
-	}
-	if (strcmp(word, "on_conflict") == 0)
-	{
-		if (!binding->deferrable_ledger)
-			appendStringInfoString(buf, "ON CONFLICT DO NOTHING");
 		return;
 	}
 	if (strcmp(word, "barred_by_ledger") == 0)
@@ -1320,18 +1307,14 @@ store_insert_assignments(const BookingRecord *booking, TimestampTz now,
 						 const pg_uuid_t *table_ids, int ntables)
 {
 	pg_uuid_t  *ordered = palloc(sizeof(pg_uuid_t) * ntables);
-	Datum		values[5] = {
-		UUIDPGetDatum(&booking->id),
-		TimestampTzGetDatum(booking->start_at),
-		TimestampTzGetDatum(booking->end_at),
-		TimestampTzGetDatum(now),
-	};
 	int			inserted;
 
+	if (lookup_has_assignments(&booking->id))
+		return 0;
 	memcpy(ordered, table_ids, sizeof(pg_uuid_t) * ntables);
 	qsort(ordered, ntables, sizeof(pg_uuid_t), compare_uuids);
-	values[4] = uuid_array(ordered, ntables);
-	inserted = (int) execute(STMT_INSERT_ASSIGNMENTS, values, NULL, false, SPI_OK_INSERT);
+	inserted = append_assignments(&booking->id, ordered, ntables, booking->start_at,
+								  booking->end_at, now);
 	if (inserted == ntables && binding_get()->relations[BOUND_ALLOCATIONS] != NULL)
 	{
 		Datum		ledger[2] = {
