@@ -71,6 +71,14 @@ static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_NOOP] = "noop",
 };
 
+/* Types of events outlive the decision, in those that are recorded late. */
+static const char *const outcome_events[OUTCOME_COUNT] = {
+	[OUTCOME_CONFIRMED] = "coordinator.confirmed",
+	[OUTCOME_RETRY] = "coordinator.retry",
+	[OUTCOME_MANUAL_REVIEW] = "coordinator.manual_review",
+	[OUTCOME_NOOP] = "coordinator.noop",
+};
+
 static const char *const reason_names[REASON_COUNT] = {
 	[REASON_NONE] = NULL,
 	[REASON_PIPELINE_DISABLED] = "pipeline_disabled",
@@ -173,8 +181,8 @@ tell_outcome(Decision *decision)
 		json_number(&json, "attempts", decision->attempt);
 		json_double(&json, "duration_ms", elapsed_ms(decision));
 	}
-	event_end(decision, &json, psprintf("coordinator.%s", outcome_name(decision->outcome)),
-			  severity, EVENT_LEVEL_OUTCOMES);
+	event_end(decision, &json, outcome_events[decision->outcome], severity,
+			  EVENT_LEVEL_OUTCOMES);
 }
 
 /* Should the caller roll back, let it be known all the same that there was an error. */
