@@ -6,6 +6,7 @@
 #	make pictures	the pictures in docs/pictures, from the demo
 #	make bench	the benchmark
 #	make bench-worker	how long a guest waits where a background worker seats the bookings
+#	make bench-scale	what a booking costs in databases of several sizes
 #	make check-regress | check-isolation | check-pgtap | check-tap [TESTS="name …"]
 #			one kind of test, optionally only the tests named
 #			(VERBOSE=1 shows each assertion; what they wrote is in results/)
@@ -89,7 +90,7 @@ define get_ready
 	@scripts/install
 endef
 
-.PHONY: test demo pictures bench bench-worker stop check-version $(TEST_KINDS:%=check-%)
+.PHONY: test demo pictures bench bench-worker bench-scale stop check-version $(TEST_KINDS:%=check-%)
 
 test: check-version
 	$(call get_ready,test)
@@ -115,6 +116,11 @@ bench-worker:
 	$(call get_ready,run)
 	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c shared_preload_libraries=assignment_v3 \
 		-c assignment_v3.worker_databases=bench_worker bench/worker
+
+bench-scale:
+	$(call get_ready,run)
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c shared_buffers=4GB \
+		-c max_wal_size=16GB -c autovacuum=off bench/scale
 
 stop:
 	@scripts/with_cluster -s
