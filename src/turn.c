@@ -32,6 +32,7 @@
 #include "postgres.h"
 
 #include "binding.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "store.h"
 #include "turn.h"
@@ -45,9 +46,13 @@
 /* rows of one turn, where it rotates over the restaurants */
 #define ROTATION_ROWS 4096
 
-/* reading the true head takes one part in so many of the time, unless it is cheap */
+/*
+ * Reading the true head takes one part in so many of the time, unless it is
+ * cheap.  That is judged by the pages it touches, some five milliseconds' worth:
+ * a busy machine must not make a session overlook what is new.
+ */
 #define HEAD_READ_SHARE 20
-#define HEAD_READ_CHEAP_US 2000
+#define HEAD_READ_CHEAP_PAGES 10000
 
 /* Before this time nothing is left, as far as this session knows. */
 typedef struct LowWater
@@ -55,7 +60,7 @@ typedef struct LowWater
 	uint64		generation;		/* of the binding */
 	TimestampTz due_at;
 	TimestampTz read_at;		/* when the true head was read */
-	int64		cost_us;		/* how long that took */
+	int64		cost_us;		/* how long that took, 0 if it was cheap */
 } LowWater;
 
 static LowWater low_water;
@@ -76,38 +81,39 @@ static bool
 head_is_due(TimestampTz now)
 {
 	return low_water.generation != binding_get()->generation ||
-		low_water.cost_us < HEAD_READ_CHEAP_US ||
 		now - low_water.read_at >= low_water.cost_us * HEAD_READ_SHARE;
 }
 
-/*
- * Nothing that is left is due before the earliest row, or before now if there
- * is none.  The first time in a session the statement was prepared, too, so its
- * cost says nothing.
- */
+/* Nothing that is left is due before the earliest row, or before now if there is none. */
 static void
-remember_head(const QueueRow *rows, int nrows, TimestampTz asked_at, TimestampTz until)
+remember_head(const QueueRow *rows, int nrows, TimestampTz asked_at, TimestampTz until,
+			  int64 npages)
 {
-	bool		first = low_water.generation != binding_get()->generation;
-
 	low_water.generation = binding_get()->generation;
 	low_water.due_at = until;
 	for (int i = 0; i < nrows; i++)
 		low_water.due_at = Min(low_water.due_at, rows[i].due_at);
 	low_water.read_at = GetCurrentTimestamp();
-	low_water.cost_us = first ? 0 : low_water.read_at - asked_at;
+	low_water.cost_us = npages > HEAD_READ_CHEAP_PAGES ? low_water.read_at - asked_at : 0;
+}
+
+static int64
+pages_touched(void)
+{
+	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;
 }
 
 static QueueRow *
 peek(Turn *turn, int *nrows)
 {
+	int64		before = pages_touched();
 	TimestampTz now = GetCurrentTimestamp();
 	bool		from_head = head_is_due(now);
 	QueueRow   *rows = store_queue_peek(from_head ? DT_NOBEGIN : low_water.due_at,
 										turn->started_at, turn->only, PEEK_ROWS + 1, nrows);
 
 	if (from_head && turn->only == NULL)
-		remember_head(rows, *nrows, now, turn->started_at);
+		remember_head(rows, *nrows, now, turn->started_at, pages_touched() - before);
 	turn->head_at = from_head ? 0 : low_water.read_at + low_water.cost_us * HEAD_READ_SHARE;
 	return rows;
 }

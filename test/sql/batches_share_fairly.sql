@@ -82,6 +82,19 @@ CALL test.wait(3, 48);
 CALL assignment_v3.run();
 SELECT test.batches();
 
+-- Longer than what is read of the head of the queue: one share of each restaurant in turn, and nothing is left
+TRUNCATE test.written RESTART IDENTITY;
+SET assignment_v3.batch_size TO 16;
+INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at)
+SELECT test.id('e', n), test.id('a', 1), clock_timestamp() - interval '2 hours' + n * interval '1 second' FROM generate_series(1, 1100) AS n;
+CALL test.wait(2, 90, 92);
+CALL test.wait(3, 91);
+CALL assignment_v3.run(20);
+SELECT test.batches();
+CALL assignment_v3.run();
+SELECT count(*) FROM assignment_v3.queue;
+SET assignment_v3.batch_size TO 2;
+
 -- Priorities come first, whatever their due time; a due time in the future comes later
 TRUNCATE test.written RESTART IDENTITY;
 CALL test.wait(1, 51, 52, 53, 54);
