@@ -186,14 +186,19 @@ $$;
 COMMENT ON FUNCTION assignment_v3.timeline_boxes(text, uuid, date, text) IS
 	'Internal to service_timeline(): parties, holds, blocks and who has no table';
 
--- timeline_clean(): a text without control characters, which no terminal and no XML should see.
+-- timeline_clean(): a text without control characters, which no terminal and no XML should see.  The characters that
+-- only Unicode has stand in a statement of their own, since a planner elsewhere would trip over them.
 CREATE FUNCTION assignment_v3.timeline_clean(words text)
 RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT btrim(regexp_replace(CASE WHEN getdatabaseencoding() = 'UTF8' THEN translate(words, chr(65534) || chr(65535), '') ELSE words END,
-	'[[:cntrl:][:space:]]+', ' ', 'g'));
+BEGIN
+	IF getdatabaseencoding() = 'UTF8' THEN
+		words := translate(words, chr(65534) || chr(65535), '');
+	END IF;
+	RETURN btrim(regexp_replace(words, '[[:cntrl:][:space:]]+', ' ', 'g'));
+END;
 $$;
 COMMENT ON FUNCTION assignment_v3.timeline_clean(text) IS
 	'Internal to pictures: a text without control characters';

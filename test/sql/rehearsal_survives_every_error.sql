@@ -20,13 +20,19 @@ FROM unnest(ARRAY['bookings', 'booking_table_assignments', 'booking_assignment_s
 	'capacity_outbox', 'observability_events', 'booking_assignment_shadow_results']) WITH ORDINALITY AS r (relation, n)
 CROSS JOIN unnest(ARRAY['BEFORE', 'AFTER', 'DEFERRED']) WITH ORDINALITY AS t (timing, n)
 ORDER BY r.n, t.n;
+-- and where it takes away the tables that another writer has given to the booking
+INSERT INTO test.steps (relation, timing) VALUES ('booking_table_assignments', 'BEFORE DELETE'), ('booking_table_assignments', 'AFTER DELETE');
 CREATE TABLE test.outcomes (n int, relation regclass, timing text, answer text, changed text);
 CREATE PROCEDURE test.rehearse(step test.steps) LANGUAGE plpgsql AS $$
 DECLARE
 	told text;
-	event text := CASE step.relation::text WHEN 'bookings' THEN 'UPDATE' ELSE 'INSERT' END;
+	event text := CASE WHEN step.timing ~ 'DELETE' THEN '' WHEN step.relation = 'bookings'::regclass THEN 'UPDATE' ELSE 'INSERT' END;
 BEGIN
 	CALL test.book(step.n, hour => 3 * step.n);
+	IF step.timing ~ 'DELETE' THEN
+		CALL test.seat(step.n, 101, hour => 3 * step.n);
+		UPDATE bookings SET status = 'confirmed' WHERE id = test.id('b', step.n);
+	END IF;
 	DELETE FROM assignment_v3.queue;
 	IF step.timing = 'DEFERRED' THEN
 		EXECUTE format('CREATE CONSTRAINT TRIGGER refuse AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test.refuse()', event, step.relation);

@@ -7,6 +7,20 @@
 \i :srcdir/sql/include/scratch_database.sql
 \i :srcdir/sql/include/live_app.sql
 CREATE EXTENSION assignment_v3;
+-- all tables as they are now, and which of them have changed since
+CREATE TABLE test.memory (relation text, contents text);
+CREATE FUNCTION test.contents() RETURNS SETOF test.memory LANGUAGE plpgsql AS $$
+DECLARE
+	r regclass;
+BEGIN
+	FOR r IN SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, 'assignment_v3'::regnamespace) LOOP
+		RETURN QUERY EXECUTE format('SELECT %L, md5(coalesce(string_agg(x::text, ''|'' ORDER BY x::text), '''')) FROM %s AS x', r, r);
+	END LOOP;
+END $$;
+CREATE PROCEDURE test.remember() LANGUAGE sql AS 'TRUNCATE test.memory; INSERT INTO test.memory SELECT * FROM test.contents()';
+CREATE FUNCTION test.changed() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(c.relation, ', ' ORDER BY c.relation COLLATE "C") FROM test.contents() AS c JOIN test.memory AS m USING (relation) WHERE c.contents <> m.contents
+$$;
 \set ECHO all
 CALL live.open(1, 2, 4, 6);
 CALL live.book(1);
@@ -16,8 +30,16 @@ SELECT count(*) > 0 AS attached FROM assignment_v3.attach();
 SELECT assignment_v3.set_rollout(NULL, 'shadow') AS unfinished;
 SELECT count(assignment_v3.enter_phase('staging_shadow'));
 CALL live.book(2);
+DELETE FROM assignment_v3.queue;
+CALL test.remember();
 SELECT outcome, reason, shadow_outcome FROM assignment_v3.process_booking(live.id('b', 2));
+SELECT test.changed();
 CALL live.confirm(2, 101);
+-- and once more, with the tables in both ledgers that legacy has given it
+DELETE FROM assignment_v3.queue;
+CALL test.remember();
+SELECT outcome, reason, shadow_outcome FROM assignment_v3.process_booking(live.id('b', 2));
+SELECT test.changed();
 SELECT criterion, actual, verdict FROM assignment_v3.gate('staging_shadow');
 
 -- on: one seated, one that nobody can seat, one that waits

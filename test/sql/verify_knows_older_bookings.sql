@@ -10,14 +10,14 @@
 CREATE EXTENSION assignment_v3;
 CALL live.open(1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2);
 \set ECHO all
-SET statement_timeout TO '20s';
--- thousands of bookings, ten tables every evening, made and confirmed long ago by the app's own path
+SET statement_timeout TO '60s';
+-- a hundred thousand bookings, ten tables every evening, made and confirmed long ago by the app's own path
 SET session_replication_role TO replica;
 INSERT INTO bookings (id, restaurant_id, booking_date, start_time, end_time, start_at, end_at, party_size, status, created_at, updated_at)
 SELECT live.id('b', n), live.id('a', 1), d.day, '18:00', '20:00', d.day + time '18:00', d.day + time '20:00', 2,
 	CASE n % 50 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'completed' ELSE 'confirmed' END::booking_status,
 	d.day - 30, d.day - 20
-FROM generate_series(1, 4010) AS n, LATERAL (SELECT date '2019-01-01' + n / 10) AS d (day);
+FROM generate_series(1, 100010) AS n, LATERAL (SELECT date '1995-01-01' + n / 10) AS d (day);
 INSERT INTO booking_table_assignments (booking_id, table_id, start_at, end_at, assigned_at)
 SELECT b.id, live.id('d', 101 + live.no(b.id) % 10), b.start_at, b.end_at, b.created_at FROM bookings AS b;
 -- odd ones: a longer window, a shorter one, too small a table, and a cancelled booking that kept its table
@@ -29,17 +29,10 @@ RESET session_replication_role;
 -- what holds up attach() is counted: a table that was never analysed has no estimate
 DROP INDEX booking_table_assignments_table_id_idx, booking_table_assignments_booking_id_idx;
 ALTER TABLE booking_table_assignments DROP CONSTRAINT booking_table_assignments_table_id_booking_id_key;
-SET session_replication_role TO replica;
-INSERT INTO booking_table_assignments (id, booking_id, table_id, start_at, end_at)
-SELECT live.id('e', n), live.id('e', n), live.id('d', 101), live.at(n), live.at(n + 1) FROM generate_series(1, 96000) AS n;
-RESET session_replication_role;
 SELECT reltuples FROM pg_class WHERE oid = 'booking_table_assignments'::regclass;
 SELECT * FROM test.refusal('SELECT assignment_v3.attach()');
 SELECT object, lock FROM assignment_v3.attach(dry_run => true) WHERE object ~ 'no_overlap';
-SET session_replication_role TO replica;
-DELETE FROM booking_table_assignments WHERE booking_id > live.id('e', 0);
-RESET session_replication_role;
-SELECT count(*) > 0 AS attached FROM assignment_v3.attach();
+SELECT count(*) > 0 AS attached FROM assignment_v3.attach(allow_long_lock => true);
 
 SELECT status, assignment_state, count(*) FROM bookings GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) AS queued FROM assignment_v3.queue;
