@@ -52,6 +52,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -198,7 +199,7 @@ relation_invalidated(Datum arg, Oid relid)
 	}
 }
 
-/* A function that a default or a CHECK calls may be another now. */
+/* A function that a default or a CHECK calls may be another now, or a domain. */
 static void
 function_invalidated(Datum arg, int cache, uint32 hash)
 {
@@ -210,6 +211,7 @@ AppendInit(void)
 {
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, function_invalidated, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, function_invalidated, (Datum) 0);
 }
 
 /*
@@ -423,6 +425,7 @@ append_begin(Appending *append, Target which, const FieldValues *rows, int nrows
 		keep(which, append->relation);
 	append->kept = *slot;
 
+	PushActiveSnapshot(GetTransactionSnapshot());
 	append->estate = CreateExecutorState();
 	caller = MemoryContextSwitchTo(append->estate->es_query_cxt);
 	append->root = makeNode(ResultRelInfo);
@@ -457,6 +460,7 @@ append_end(Appending *append)
 	ExecCloseResultRelations(append->estate);
 	FreeExecutorState(append->estate);
 	table_close(append->relation, NoLock);
+	PopActiveSnapshot();
 	CommandCounterIncrement();
 }
 
@@ -580,6 +584,10 @@ prepare_row(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
 		ExecComputeStoredGenerated(target, estate, slot, CMD_INSERT);
 	if (constraints)
 		ExecConstraints(target, slot, estate);
+	if (target->ri_RelationDesc->rd_rel->relispartition &&
+		(target->ri_RootResultRelInfo == NULL ||
+		 (target->ri_TrigDesc && target->ri_TrigDesc->trig_insert_before_row)))
+		ExecPartitionCheck(target, slot, estate, true);
 	return true;
 }
 
@@ -713,14 +721,24 @@ append_rows(Target which, const FieldValues *rows, int nrows)
 {
 	Appending	append;
 	MemoryContext caller;
-	int			inserted;
+	volatile int inserted = 0;
 
 	append_begin(&append, which, rows, nrows);
 	caller = MemoryContextSwitchTo(append.estate->es_query_cxt);
-	for (int i = 0; i < nrows; i++)
-		fill_slot(&append, i);
-	inserted = may_insert_together(&append, nrows) ? insert_together(&append, nrows) :
-		insert_one_by_one(&append, nrows);
+	PG_TRY();
+	{
+		for (int i = 0; i < nrows; i++)
+			fill_slot(&append, i);
+		inserted = may_insert_together(&append, nrows) ? insert_together(&append, nrows) :
+			insert_one_by_one(&append, nrows);
+	}
+	PG_CATCH();
+	{
+		/* a function may have kept a state of its own that has ended with the subtransaction */
+		kept_targets[which].valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	append_end(&append);
 	return inserted;

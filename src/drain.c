@@ -97,6 +97,7 @@ typedef struct Drain
 	int			nrehearsed;		/* rows to go off the queue when the batch ends */
 	QueueRow   *rehearsed;
 	ReturnSetInfo *results;		/* where decisions are returned, if anywhere */
+	int			progress;		/* decisions that were not told before */
 	Counts		counts;
 } Drain;
 
@@ -319,6 +320,12 @@ offer(Drain *drain, const TurnRow *row, Decision *decision)
 	decision->claim = &claim;
 	decide(decision);
 	decision->claim = NULL;
+	/* a rehearsal that met somebody leaves the row as due as it was: not in this turn again */
+	if (!claim.locked && decision->mode == MODE_SHADOW && !decision->off_queue)
+	{
+		drain->blocked = true;
+		return OFFER_PASSED;
+	}
 	if (decision->off_queue)
 		note_rehearsed(drain, &claim.row);
 	if (decision->reason != REASON_PIPELINE_DISABLED)
@@ -344,6 +351,7 @@ set_aside(Drain *drain, const TurnRow *row, const ErrorData *error)
 	store_leave(&scope);
 	drain->counts.processed++;
 	drain->counts.errors++;
+	drain->progress++;
 }
 
 /* Offer one row, in a subtransaction that is kept if something came of it. */
@@ -446,6 +454,7 @@ work_batch(Drain *drain, int size)
 			decision.reason != REASON_PIPELINE_DISABLED)
 		{
 			count_decision(&drain->counts, &decision);
+			drain->progress += !decision.repeated;
 			return_decision(drain, &decision);
 			drain->yielded = decision.yielded || (drain->results == NULL && others_wait());
 		}
@@ -467,10 +476,10 @@ assignment_process_due(PG_FUNCTION_ARGS)
 	drain.results = (ReturnSetInfo *) fcinfo->resultinfo;
 	do
 	{
-		before = drain.counts.processed;
+		before = drain.progress;
 		build_turn(&drain);
 		work_batch(&drain, INT_MAX);
-	} while (drain.counts.processed > before && !drain_is_done(&drain) && !drain.yielded);
+	} while (drain.progress > before && !drain_is_done(&drain) && !drain.yielded);
 	return (Datum) 0;
 }
 
@@ -527,14 +536,14 @@ run_turn(Drain *drain)
 static bool
 run_pass(Drain *drain)
 {
-	int			before = drain->counts.processed;
+	int			before = drain->progress;
 
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
 		run_turn(drain);
 	} while (drain->turn.goes_on && !drain_is_done(drain));
-	return drain->counts.processed > before;
+	return drain->progress > before;
 }
 
 static void

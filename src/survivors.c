@@ -68,6 +68,7 @@ static int	uncounted[COUNTER_COUNT];	/* where counting had to wait */
 static bool anything_uncounted = false;
 static int	failed_attempts = 0;
 static bool wrote = false;		/* in this transaction */
+static bool writing = false;	/* an app's trigger on events may call us again */
 static int	rollbacks = 0;		/* of transactions that wrote, in a row */
 static int	calls_to_skip = 0;
 
@@ -287,24 +288,24 @@ count_up(void)
 }
 
 static void
-write_entries(void)
+write_entries(int nentries)
 {
-	for (int i = 0; i < nsurvivors; i++)
+	for (int i = 0; i < nentries; i++)
 	{
-		Survivor   *survivor = &survivors[i];
+		Survivor	survivor = survivors[i];
 		BookingRecord booking;
 
-		if (survivor->written)
+		if (survivor.written)
 			continue;
-		lookup_booking(&survivor->booking_id, &booking);
-		append_events(&survivor->booking_id, booking_restaurant(&booking), &survivor->event, 1);
+		lookup_booking(&survivor.booking_id, &booking);
+		append_events(&survivor.booking_id, booking_restaurant(&booking), &survivor.event, 1);
 	}
 }
 
 static void
-mark_written(void)
+mark_written(int nwritten)
 {
-	for (int i = 0; i < nsurvivors; i++)
+	for (int i = 0; i < nwritten; i++)
 	{
 		if (survivors[i].written)
 			continue;
@@ -312,7 +313,7 @@ mark_written(void)
 		survivors[i].late = true;
 		survivors[i].nest_level = GetCurrentTransactionNestLevel();
 	}
-	nwaiting = 0;
+	count_waiting();
 	wrote = true;
 }
 
@@ -338,29 +339,34 @@ survivors_write(void)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	int			nentries;
 
-	if ((nwaiting == 0 && nlost == 0 && !anything_uncounted) || XactReadOnly)
+	if (writing || (nwaiting == 0 && nlost == 0 && !anything_uncounted) || XactReadOnly)
 		return;
 	count_up();
 	if (nwaiting == 0 || calls_to_skip-- > 0)
 		return;
 	calls_to_skip = 0;
+	nentries = nsurvivors;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
+	writing = true;
 	PG_TRY();
 	{
-		write_entries();
+		write_entries(nentries);
 		store_check_constraints();
+		writing = false;
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		mark_written();
+		mark_written(nentries);
 		failed_attempts = 0;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
+		writing = false;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();

@@ -595,6 +595,15 @@ end_pass(const DrainReport *report)
 		SetLatch(launcher);
 }
 
+/* What is due later was not looked for: the next worker is to ask. */
+static void
+forget_next_due(void)
+{
+	SpinLockAcquire(&wakeup->mutex);
+	mine->due_known = false;
+	SpinLockRelease(&wakeup->mutex);
+}
+
 /* Offer what is due, once; false if there is no place for this worker any more. */
 static bool
 make_pass(DrainReport *report)
@@ -614,6 +623,8 @@ make_pass(DrainReport *report)
 	MemoryContextReset(PortalContext);
 	if (welcome)
 		end_pass(report);
+	else
+		forget_next_due();
 	pgstat_report_stat(!welcome);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return welcome;
