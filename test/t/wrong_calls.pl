@@ -178,6 +178,17 @@ $node->restart;
 is($node->safe_psql('app', $first), 'noop|lock_contention', '... over a restart too');
 $node->safe_psql('app', "COMMIT PREPARED 'two phases'");
 is($node->safe_psql('app', $first), 'noop|already_confirmed', '... until it is committed');
+
+# An event of a failed transaction that a prepared one has recorded late stays or goes with it: the session has let go of it.
+foreach my $end ('COMMIT', 'ROLLBACK')
+{
+	my $refused = "SELECT assignment_v3.transition((SELECT booking_id FROM capacity_outbox ORDER BY created_at LIMIT 1), 'capacity_verified');";
+	my $late = "SELECT count(*) FROM observability_events WHERE context ->> 'late' = 'true'";
+	my $before = $node->safe_psql('app', $late);
+
+	$node->psql('app', "$refused BEGIN; $first PREPARE TRANSACTION 'late'; $end PREPARED 'late'; $first", on_error_stop => 0);
+	is($node->safe_psql('app', $late) - $before, $end eq 'COMMIT' ? 1 : 0, "a late event and $end PREPARED");
+}
 is_sound($node);
 $node->stop;
 done_testing();
