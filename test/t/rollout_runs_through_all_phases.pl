@@ -59,7 +59,7 @@ DECLARE
 	guest calls;
 	decision record;
 BEGIN
-	FOR guest IN SELECT * FROM calls WHERE phase_no = wanted ORDER BY id LOOP
+	FOR guest IN SELECT * FROM calls AS c WHERE c.phase_no = wanted AND NOT EXISTS (SELECT FROM bookings AS b WHERE b.id = c.id) ORDER BY c.id LOOP
 		INSERT INTO bookings (id, restaurant_id, party_size, start_at, end_at) VALUES (guest.id, guest.restaurant_id, guest.party_size, guest.start_at, guest.end_at);
 		COMMIT;
 		SELECT * INTO decision FROM assignment_v3.process_booking(guest.id, 'booking_route');
@@ -190,6 +190,8 @@ CREATE TRIGGER breaks BEFORE UPDATE ON bookings FOR EACH ROW WHEN (NEW.assignmen
 SQL
 my $pooled = $node->background_psql('app');
 $pooled->query_safe("SELECT count(*) FROM assignment_v3.process_booking('00000000-0000-0000-0000-000000000000')");
+# some call while the fault is about, the others once the pipeline is off
+sql('UPDATE calls SET phase_no = 70 WHERE phase_no = 7 AND id NOT IN (SELECT id FROM calls WHERE phase_no = 7 ORDER BY id LIMIT (SELECT count(*) / 2 FROM calls WHERE phase_no = 7))');
 guests_call(7);
 ok(wait_until(sub { sql('SELECT count(*) FROM assignment_v3.kill_switch') eq '1' }), 'a fault makes decisions fail, and the pipeline switches itself off');
 is(sql("SELECT k.killed_by, a.relation, e.severity FROM assignment_v3.kill_switch AS k, assignment_v3.audit AS a, observability_events AS e
@@ -197,6 +199,8 @@ is(sql("SELECT k.killed_by, a.relation, e.severity FROM assignment_v3.kill_switc
 	'assignment_v3.auto_rollback|kill_switch|critical', '... and says so, in the row, the audit and an event');
 is($pooled->query_safe("SELECT mode FROM assignment_v3.mode()"), 'disabled', '... and a session of the pool is off');
 $pooled->quit;
+sql('UPDATE calls SET phase_no = 7 WHERE phase_no = 70');
+guests_call(7);
 is(sql(sprintf($served, 0, 7)) =~ /^0\|[1-9]/ ? 'legacy' : 'nobody', 'legacy', '... and who called after that was served by the legacy path');
 my $left = sql('SELECT assignment_v3.kill($$an operator is quicker than he thinks$$)');
 is(sql('SELECT count(*) FROM assignment_v3.unfinished()'), $left, 'what is unfinished is as many as a kill says');

@@ -98,7 +98,8 @@ sub contents
 		SELECT string_agg(format('SELECT %L, count(*), md5(string_agg(t::text, E''\n'' ORDER BY t::text COLLATE "C")) FROM %s t',
 			c.oid::regclass, c.oid::regclass), ' UNION ALL ' ORDER BY c.oid::regclass::text COLLATE "C")
 		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, 'assignment_v3'::regnamespace)});
-	return $node->safe_psql($database, $queries);
+	# parallel workers bring the tables in any order
+	return join("\n", sort split(/\n/, $node->safe_psql($database, $queries)));
 }
 
 sub triggers
