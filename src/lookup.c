@@ -456,6 +456,20 @@ lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at)
 	return true;
 }
 
+/* Lock a row that the scan has found, FOR UPDATE SKIP LOCKED, unless it has changed. */
+static bool
+lock_if_free(const KeyedScan *scan, HeapTuple tuple)
+{
+	TupleTableSlot *slot = table_slot_create(scan->relation, NULL);
+	TM_FailureData failure;
+	TM_Result	result = table_tuple_lock(scan->relation, &tuple->t_self, scan->snapshot, slot,
+										  GetCurrentCommandId(false), LockTupleExclusive,
+										  LockWaitSkip, 0, &failure);
+
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_Ok;
+}
+
 /*
  * Claim a row of the queue as it was read: lock it, unless it is gone, has
  * changed, or is in the hands of somebody else.
@@ -475,16 +489,7 @@ lookup_claim_queue(const QueueRow *row)
 		bool		isnull;
 		Datum		due_at = keyed_column(&scan, tuple, "due_at", &isnull);
 
-		if (DatumGetTimestampTz(due_at) == row->due_at)
-		{
-			TupleTableSlot *slot = table_slot_create(scan.relation, NULL);
-			TM_FailureData failure;
-
-			claimed = table_tuple_lock(scan.relation, &tuple->t_self, scan.snapshot, slot,
-									   GetCurrentCommandId(false), LockTupleExclusive,
-									   LockWaitSkip, 0, &failure) == TM_Ok;
-			ExecDropSingleTupleTableSlot(slot);
-		}
+		claimed = DatumGetTimestampTz(due_at) == row->due_at && lock_if_free(&scan, tuple);
 	}
 	keyed_end(&scan);
 	return claimed;
@@ -499,18 +504,14 @@ static void
 delete_if_free(const KeyedScan *scan, HeapTuple tuple)
 {
 	CommandId	command = GetCurrentCommandId(true);
-	TupleTableSlot *slot;
 	TM_FailureData failure;
 
 	if (table_tuple_delete(scan->relation, &tuple->t_self, command, scan->snapshot,
 						   InvalidSnapshot, false, &failure, false) != TM_BeingModified)
 		return;
-	slot = table_slot_create(scan->relation, NULL);
-	if (table_tuple_lock(scan->relation, &tuple->t_self, scan->snapshot, slot, command,
-						 LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok)
+	if (lock_if_free(scan, tuple))
 		(void) table_tuple_delete(scan->relation, &tuple->t_self, command, scan->snapshot,
 								  InvalidSnapshot, true, &failure, false);
-	ExecDropSingleTupleTableSlot(slot);
 }
 
 /*

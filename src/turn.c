@@ -185,8 +185,7 @@ turn_build(Turn *turn)
 	turn->next = 0;
 	turn->goes_on = false;
 	rows = peek(turn, &turn->nrows);
-	turn->in_rotation = turn->only == NULL && turn->nrows > PEEK_ROWS;
-	if (turn->in_rotation)
+	if (turn->only == NULL && turn->nrows > PEEK_ROWS)
 		rows = rotate(turn, &turn->nrows);
 	turn->rows = palloc0(sizeof(TurnRow) * Max(turn->nrows, 1));
 	for (int i = 0; i < turn->nrows; i++)

@@ -38,7 +38,6 @@ typedef struct Turn
 	TimestampTz started_at;		/* rows due later are not offered */
 	const pg_uuid_t *only;		/* restaurant, NULL for all */
 	int			share;			/* rows of one restaurant before the others get theirs */
-	bool		in_rotation;	/* there is too much to see all of it at once */
 	pg_uuid_t	rotated_to;		/* restaurant at which the rotation stands */
 	bool		goes_on;		/* more restaurants are to come in this rotation */
 	TimestampTz head_at;		/* when the true head is read again, if not this time; else 0 */
