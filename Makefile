@@ -24,7 +24,7 @@ export PG_CONFIG
 
 # The install script is made of these parts, in this order.
 SQL_PARTS = preamble types states transition coordinator planner flags attach \
-	operations outbox rollout shadow gates verify watch queue worker timeline report access privileges
+	operations months outbox rollout shadow gates verify watch queue worker timeline report access privileges
 BUILT_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS := $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))

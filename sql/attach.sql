@@ -31,6 +31,11 @@
  * In the data @app@ stands for the quoted schema of the app and @state@ for
  * the state enum in it.
  *
+ * A new table may be laid out in another way: see attach_layouts().  A layout
+ * changes nothing but keys and columns, and where a table lies; which of them
+ * an existing table has is read from the catalogue, so a later attach() need
+ * not be told.
+ *
  * Locks: each step says which it takes on a table that was there before, and
  * keeps it until the transaction ends.  What reads all rows of a table has a
  * way of being done beforehand without stopping anybody, but for the exclusion
@@ -125,7 +130,7 @@ VALUES
 	('error_samples', true, NULL,
 	 'A row is how many errors there were after so many decisions; the automatic rollback counts back with it'),
 	('purges', true, NULL,
-	 'A row is one call of purge(): what it deleted and up to when'),
+	 'A row is one call of purge(), or of roll_months() that has dropped history: what was deleted and up to when'),
 	('audit', true, NULL,
 	 'A row is one change of the rollout, of the kill switch, or by hand of a breaker: who, when, and from what to what'),
 	('phases', true, NULL,
@@ -567,6 +572,20 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_constraints() IS
 	'Internal to attach(): every constraint of a complete schema';
 
+-- attach_layouts(): what a layout asks of a table: a column that each of its keys ends in, since the rows are spread by it.
+-- By month go what grows without end and is read by its time.
+CREATE FUNCTION assignment_v3.attach_layouts()
+RETURNS TABLE (layout text, relation text, name text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('by_month', 'booking_assignment_state_history', 'created_at'),
+	('by_month', 'observability_events', 'created_at');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_layouts() IS
+	'Internal to attach(): the column that a layout appends to the keys of a table';
+
 -- attach_indexes(): indexes that are wanted, whether a key of the table serves for one or not.  bookings
 -- has none on state, version or status, so that a confirmation stays on its page; partial ones serve the
 -- deletes behind foreign keys.  Names are the table's and a suffix.
@@ -730,6 +749,71 @@ SELECT string_to_array(substring(definition FROM '^(?:PRIMARY KEY|UNIQUE)[A-Z ]*
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_key_columns(text) IS
 	'Internal to attach(): the columns of a key';
+
+-- attach_by_month(): whether a table is partitioned by ranges of created_at and of nothing else.
+CREATE FUNCTION assignment_v3.attach_by_month(relation oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (
+	SELECT FROM pg_partitioned_table AS p
+	JOIN pg_attribute AS a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+	WHERE p.partrelid = relation AND p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = 'created_at');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_by_month(oid) IS
+	'Internal to attach(): whether a table is partitioned by time';
+
+-- attach_appended(): the columns that end each key of a table.  An existing table has the layout that it has, a missing
+-- one gets the wanted one.
+CREATE FUNCTION assignment_v3.attach_appended(app_schema text, layout text[])
+RETURNS TABLE (relation text, names text[])
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT l.relation, array_agg(l.name ORDER BY l.ordinal)
+FROM assignment_v3.attach_layouts() WITH ORDINALITY AS l (layout, relation, name, ordinal)
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = l.relation
+WHERE CASE
+	WHEN r.oid IS NOT NULL AND l.layout = 'by_month' THEN assignment_v3.attach_by_month(r.oid)
+	ELSE l.layout = ANY (attach_appended.layout)
+END
+GROUP BY l.relation;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_appended(text, text[]) IS
+	'Internal to attach(): the columns that the layout appends to the keys of each table';
+
+-- attach_laid_out(): the definition of a constraint, with these columns appended to its key.
+CREATE FUNCTION assignment_v3.attach_laid_out(definition text, names text[])
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT CASE
+	WHEN assignment_v3.attach_key_columns(definition) IS NULL OR missing.names IS NULL THEN definition
+	ELSE regexp_replace(definition, '\)$', format(', %s)', missing.names))
+END
+FROM (
+	SELECT string_agg(n.name, ', ' ORDER BY n.ordinal)
+	FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+	WHERE n.name <> ALL (assignment_v3.attach_key_columns(definition))
+) AS missing (names);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_laid_out(text, text[]) IS
+	'Internal to attach(): a constraint as the layout has it';
+
+-- attach_laid_out_constraints(): every constraint of a complete schema in this layout.
+CREATE FUNCTION assignment_v3.attach_laid_out_constraints(app_schema text, layout text[])
+RETURNS TABLE (relation text, ordinal bigint, name text, definition text, adopt text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, c.name, assignment_v3.attach_laid_out(c.definition, a.names), c.adopt
+FROM assignment_v3.attach_constraints() AS c
+LEFT JOIN assignment_v3.attach_appended(app_schema, layout) AS a ON a.relation = c.relation;
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_laid_out_constraints(text, text[]) IS
+	'Internal to attach(): every constraint as the layout has it';
 
 -- attach_type_fits(): whether an existing column can serve for a wanted one.  A text may be an enum, an integer any of
 -- its widths; only the version of a booking is the integer it would be made as.
@@ -989,7 +1073,7 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT c.relation, c.ordinal, regexp_replace(c.name, '_pkey$', '_unique'),
 	replace(c.definition, 'PRIMARY KEY', 'UNIQUE'), c.adopt
-FROM assignment_v3.attach_constraints() AS c
+FROM assignment_v3.attach_laid_out_constraints(app_schema, '{}') AS c
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
 WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
 	AND CASE
@@ -1105,15 +1189,69 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_lock_of_references(text, text) IS
 	'Internal to attach(): the lock behind new foreign keys';
 
+-- attach_lies_by_month(): whether a table is to be made of partitions.
+CREATE FUNCTION assignment_v3.attach_lies_by_month(relation text, layout text[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT 'by_month' = ANY (layout) AND EXISTS (
+	SELECT FROM assignment_v3.attach_layouts() AS l
+	WHERE l.layout = 'by_month' AND l.relation = attach_lies_by_month.relation);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_lies_by_month(text, text[]) IS
+	'Internal to attach(): whether a new table is partitioned';
+
+-- attach_months(): the partitions that a table needs from a month on: one for the rows of no month, then so many beyond
+-- the first.  Months begin and end in UTC, whoever asks.
+CREATE FUNCTION assignment_v3.attach_months(relation text, first timestamptz, ahead integer)
+RETURNS TABLE (ordinal bigint, name text, bounds text, starts_at timestamptz, ends_at timestamptz, comment text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+SET TimeZone TO 'UTC'
+SET DateStyle TO 'ISO, YMD'
+AS $$
+SELECT 1, relation || '_rest', 'DEFAULT', NULL, NULL, format('Rows of %s that belong to no other partition', relation)
+UNION ALL
+SELECT 2 + n, to_char(m.month, format('"%s_"YYYY_MM', relation)),
+	format('FOR VALUES FROM (%L) TO (%L)', m.month, m.month + interval '1 month'), m.month, m.month + interval '1 month',
+	to_char(m.month, format('"Rows of %s of the month "YYYY-MM', relation))
+FROM generate_series(0, ahead) AS n
+CROSS JOIN LATERAL (SELECT first + n * interval '1 month') AS m (month);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_months(text, timestamptz, integer) IS
+	'Internal to attach() and roll_months(): partitions by month';
+
+-- attach_partition_finish(): what a new partition needs besides its rows: it is nobody's to read past the policies of its
+-- table, has a comment, and if it holds history, can't be truncated.
+CREATE FUNCTION assignment_v3.attach_partition_finish(relation text, partition_name text, comment text)
+RETURNS TABLE (kind text, action text, object text, statement text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('row security', 'enabled', 'row security on table ' || partition_name,
+	 format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', partition_name)),
+	('comment', 'commented', 'table ' || partition_name, format('COMMENT ON TABLE %s IS %L;', partition_name, comment))
+UNION ALL
+SELECT 'trigger', 'created', format('trigger %I on table %s', t.name, partition_name), format(E'CREATE TRIGGER %I\n    %s %s ON %s\n    '
+	'FOR EACH %s\n    EXECUTE FUNCTION assignment_v3.%I();', t.name, t.timing, t.events, partition_name, t.level, t.function)
+FROM assignment_v3.attach_triggers() AS t
+WHERE t.relation = attach_partition_finish.relation AND t.events = 'TRUNCATE';
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_partition_finish(text, text, text) IS
+	'Internal to attach() and roll_months(): what a new partition needs';
+
 -- attach_plan_tables(): missing tables, each whole with its columns and constraints, and its row-level security.
-CREATE FUNCTION assignment_v3.attach_plan_tables(app_schema text)
+CREATE FUNCTION assignment_v3.attach_plan_tables(app_schema text, layout text[])
 RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT ARRAY[2, r.ordinal, 0, 0], 'table', 'created', 'table ' || r.qualified,
-	format(E'CREATE TABLE %s (\n    %s\n)%s;', r.qualified,
+	format(E'CREATE TABLE %s (\n    %s\n)%s%s;', r.qualified,
 		assignment_v3.attach_expand(concat_ws(E',\n    ', parts.columns, parts.constraints), app_schema),
+		CASE WHEN assignment_v3.attach_lies_by_month(r.relation, layout) THEN E'\nPARTITION BY RANGE (created_at)' END,
 		E'\nWITH (' || r.storage || ')'),
 	assignment_v3.attach_lock_of_references(app_schema, r.relation), NULL
 FROM assignment_v3.attach_relations(app_schema) AS r
@@ -1122,7 +1260,7 @@ CROSS JOIN LATERAL (
 		(SELECT string_agg(concat_ws(' ', quote_ident(c.name), c.type, NULLIF(c.definition, '')), E',\n    ' ORDER BY c.ordinal)
 		 FROM assignment_v3.attach_columns() AS c WHERE c.relation = r.relation) AS columns,
 		(SELECT string_agg(format('CONSTRAINT %I %s', c.name, c.definition), E',\n    ' ORDER BY c.ordinal)
-		 FROM assignment_v3.attach_constraints() AS c WHERE c.relation = r.relation) AS constraints
+		 FROM assignment_v3.attach_laid_out_constraints(app_schema, layout) AS c WHERE c.relation = r.relation) AS constraints
 ) AS parts
 WHERE r.oid IS NULL
 UNION ALL
@@ -1133,8 +1271,63 @@ FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.oid IS NULL
 	OR r.own AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = r.oid AND c.relrowsecurity);
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_plan_tables(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_plan_tables(text, text[]) IS
 	'Internal to attach(): steps for tables and their row-level security';
+
+-- attach_plan_partitions(): the partitions of the tables that are created by month: this month's, the next ones', and one
+-- for whatever belongs to none, so that a forgotten month stops no decision.
+CREATE FUNCTION assignment_v3.attach_plan_partitions(app_schema text, layout text[])
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[2, r.ordinal, 0, p.ordinal], 'table', 'created', format('table %I.%I', r.schema_name, p.name),
+	format('CREATE TABLE %I.%I PARTITION OF %s %s;', r.schema_name, p.name, r.qualified, p.bounds), NULL, NULL
+FROM assignment_v3.attach_relations(app_schema) AS r
+CROSS JOIN assignment_v3.attach_months(r.relation, date_trunc('month', now(), 'UTC'), 2) AS p
+WHERE r.oid IS NULL AND assignment_v3.attach_lies_by_month(r.relation, layout)
+UNION ALL
+SELECT ARRAY[CASE f.kind WHEN 'trigger' THEN 3 ELSE 2 END, r.ordinal, 6, p.ordinal, f.ordinal], f.kind, f.action, f.object, f.statement,
+	NULL, NULL
+FROM assignment_v3.attach_relations(app_schema) AS r
+CROSS JOIN assignment_v3.attach_months(r.relation, date_trunc('month', now(), 'UTC'), 2) AS p
+CROSS JOIN assignment_v3.attach_partition_finish(r.relation, format('%I.%I', r.schema_name, p.name), p.comment)
+	WITH ORDINALITY AS f (kind, action, object, statement, ordinal)
+WHERE r.oid IS NULL AND assignment_v3.attach_lies_by_month(r.relation, layout);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_partitions(text, text[]) IS
+	'Internal to attach(): steps for the partitions of new tables';
+
+-- attach_plan_guards(): partitions of the history that could be truncated: unlike triggers by row, those by statement
+-- don't come with the table that a partition belongs to.
+CREATE FUNCTION assignment_v3.attach_plan_guards(app_schema text)
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[3, 1000, c.oid::bigint], f.kind, CASE s.state WHEN 'missing' THEN 'created' WHEN 'differs' THEN 'replaced' ELSE 'enabled' END,
+	f.object,
+	CASE s.state
+		WHEN 'missing' THEN f.statement
+		WHEN 'differs' THEN replace(f.statement, 'CREATE TRIGGER', 'CREATE OR REPLACE TRIGGER')
+		ELSE format('ALTER TABLE %s ENABLE TRIGGER zzz_assignment_v3_no_truncate;', c.qualified)
+	END,
+	'SHARE ROW EXCLUSIVE on ' || c.qualified, NULL
+FROM assignment_v3.attach_relations(app_schema) AS r
+CROSS JOIN LATERAL (
+	SELECT x.oid, format('%I.%I', n.nspname, x.relname) AS qualified
+	FROM pg_partition_tree(r.oid) AS t
+	JOIN pg_class AS x ON x.oid = t.relid
+	JOIN pg_namespace AS n ON n.oid = x.relnamespace
+	WHERE t.level > 0
+) AS c
+CROSS JOIN LATERAL assignment_v3.attach_trigger_state(c.oid, 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT',
+	false, 'history_append_only') AS s (state)
+JOIN LATERAL assignment_v3.attach_partition_finish(r.relation, c.qualified, '') AS f ON f.kind = 'trigger'
+WHERE r.relation = 'booking_assignment_state_history' AND r.kind = 'p' AND s.state <> 'kept';
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_guards(text) IS
+	'Internal to attach(): steps for triggers on partitions';
 
 -- attach_plan_columns(): columns and defaults that tables lack.
 CREATE FUNCTION assignment_v3.attach_plan_columns(app_schema text)
@@ -1170,7 +1363,7 @@ AS $$
 SELECT ARRAY[2, r.ordinal, 2, m.ordinal], 'constraint', 'added', format('constraint %I on table %s', m.name, r.qualified),
 	format('ALTER TABLE %s ADD CONSTRAINT %I %s;', r.qualified, m.name, m.definition),
 	format('ACCESS EXCLUSIVE on %s while its index is built', r.qualified),
-	CASE WHEN m.definition ~ '^UNIQUE \(' THEN format('CREATE UNIQUE INDEX CONCURRENTLY %I ON %s %s;', m.name, r.qualified,
+	CASE WHEN m.definition ~ '^UNIQUE \(' AND r.kind = 'r' THEN format('CREATE UNIQUE INDEX CONCURRENTLY %I ON %s %s;', m.name, r.qualified,
 		substring(m.definition FROM '^UNIQUE (.*)$')) END
 FROM assignment_v3.attach_missing_constraints(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
@@ -1201,7 +1394,8 @@ AS $$
 SELECT ARRAY[2, r.ordinal, 3, m.ordinal], 'index', 'created', format('index %I.%I', r.schema_name, m.name),
 	format('CREATE %s %s;', part.kind, part.rest),
 	CASE WHEN r.oid IS NOT NULL THEN format('SHARE on %s while the index is built', r.qualified) END,
-	CASE WHEN r.oid IS NOT NULL THEN format('CREATE %s CONCURRENTLY %s;', part.kind, part.rest) END
+	-- a partitioned table has no such way
+	CASE WHEN r.kind = 'r' THEN format('CREATE %s CONCURRENTLY %s;', part.kind, part.rest) END
 FROM assignment_v3.attach_missing_indexes(app_schema) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 CROSS JOIN LATERAL (
@@ -1323,9 +1517,24 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_binding(text) IS
 	'Internal to attach(): the step that binds the schema';
 
+-- attach_plan_notes(): what is asked for and can't be had, since the table is there and is adopted as it is.  As comments,
+-- so that the report is still a migration.
+CREATE FUNCTION assignment_v3.attach_plan_notes(app_schema text, layout text[])
+RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT ARRAY[0, r.ordinal], 'note', 'noted', 'table ' || r.qualified,
+	'-- by_month is for new tables: this one is there already and stays as it is;', NULL, NULL
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.oid IS NOT NULL AND assignment_v3.attach_lies_by_month(r.relation, layout) AND NOT assignment_v3.attach_by_month(r.oid);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_plan_notes(text, text[]) IS
+	'Internal to attach(): layouts that existing tables can''t be given';
+
 -- attach_plan(): all that is missing, in the order in which it can be made.  It is complete before the first step is
 -- taken, and taking no step at all makes it a rehearsal.
-CREATE FUNCTION assignment_v3.attach_plan(app_schema text)
+CREATE FUNCTION assignment_v3.attach_plan(app_schema text, layout text[])
 RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1333,19 +1542,22 @@ AS $$
 BEGIN
 	RETURN QUERY
 		SELECT p.* FROM (
-			SELECT * FROM assignment_v3.attach_plan_types(app_schema)
-			UNION ALL SELECT * FROM assignment_v3.attach_plan_tables(app_schema)
+			SELECT * FROM assignment_v3.attach_plan_notes(app_schema, layout)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_types(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_tables(app_schema, layout)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_partitions(app_schema, layout)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_columns(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_constraints(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_indexes(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_comments(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_triggers(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_guards(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_binding(app_schema)
 		) AS p
 		ORDER BY p.place;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_plan(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_plan(text, text[]) IS
 	'Internal to attach(): the missing steps in order';
 
 -- ---------------------------------------------------------------------
@@ -1364,7 +1576,7 @@ COMMENT ON FUNCTION assignment_v3.attach_long_lock_rows() IS
 	'Internal to attach(): rows up to which no lock counts as long';
 
 -- attach_claims(): the names that indexes, keys and checks made by the plan are going to take.
-CREATE FUNCTION assignment_v3.attach_claims(app_schema text)
+CREATE FUNCTION assignment_v3.attach_claims(app_schema text, layout text[])
 RETURNS TABLE (schema_name text, qualified text, relation oid, name text, purpose text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1386,13 +1598,18 @@ WHERE NOT m.present
 UNION ALL
 SELECT r.schema_name, r.qualified, r.oid, m.name, format('an index on (%s)', array_to_string(m.columns, ', '))
 FROM assignment_v3.attach_relations(app_schema) AS r
-JOIN assignment_v3.attach_missing_indexes(app_schema) AS m ON m.relation = r.relation;
+JOIN assignment_v3.attach_missing_indexes(app_schema) AS m ON m.relation = r.relation
+UNION ALL
+SELECT r.schema_name, r.qualified, r.oid, p.name, 'a partition'
+FROM assignment_v3.attach_relations(app_schema) AS r
+CROSS JOIN assignment_v3.attach_months(r.relation, date_trunc('month', now(), 'UTC'), 2) AS p
+WHERE r.oid IS NULL AND assignment_v3.attach_lies_by_month(r.relation, layout);
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_claims(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_claims(text, text[]) IS
 	'Internal to attach(): names that are going to be taken';
 
 -- attach_problems_relations(): tables that are something else, or are missing beside others that are there.
-CREATE FUNCTION assignment_v3.attach_problems_relations(app_schema text)
+CREATE FUNCTION assignment_v3.attach_problems_relations(app_schema text, layout text[])
 RETURNS TABLE (problem text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1404,7 +1621,9 @@ FROM assignment_v3.attach_relations(app_schema) AS r
 WHERE r.oid IS NOT NULL AND r.kind <> 'r'
 	-- a row trigger is given a partition, whose columns may stand in another order; a key is looked up in one index
 	AND NOT (r.kind = 'p' AND NOT r.own AND r.relation NOT IN ('bookings', 'booking_table_assignments',
-		'booking_assignment_state_history', 'booking_assignment_attempts', 'table_inventory'))
+		'booking_assignment_attempts', 'table_inventory')
+		-- ends the key of the history, or nothing would keep a version from being there twice
+		AND (r.relation <> 'booking_assignment_state_history' OR assignment_v3.attach_by_month(r.oid)))
 UNION ALL
 SELECT format('Table %s has tables that inherit from it.', r.qualified)
 FROM assignment_v3.attach_relations(app_schema) AS r
@@ -1421,13 +1640,13 @@ CROSS JOIN LATERAL (
 WHERE present.names IS NOT NULL
 UNION ALL
 SELECT format('The name %I.%I, wanted for %s on %s, is taken.', c.schema_name, c.name, c.purpose, c.qualified)
-FROM assignment_v3.attach_claims(app_schema) AS c
+FROM assignment_v3.attach_claims(app_schema, layout) AS c
 WHERE c.purpose <> 'a check' AND EXISTS (
 		SELECT FROM pg_class AS x JOIN pg_namespace AS n ON n.oid = x.relnamespace
 		WHERE n.nspname = c.schema_name AND x.relname = c.name)
 	OR EXISTS (SELECT FROM pg_constraint AS x WHERE x.conrelid = c.relation AND x.conname = c.name);
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_problems_relations(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_problems_relations(text, text[]) IS
 	'Internal to attach(): tables and names that stand in the way';
 
 -- attach_problems_columns(): columns that are missing or can't hold what they should, keys that are missing, enums that
@@ -1754,7 +1973,7 @@ COMMENT ON FUNCTION assignment_v3.attach_check_owner(text) IS
 
 -- attach_check_problems(): whether all that exists can be adopted.
 -- Errors: 42P16, with every obstacle in its detail.
-CREATE FUNCTION assignment_v3.attach_check_problems(app_schema text)
+CREATE FUNCTION assignment_v3.attach_check_problems(app_schema text, layout text[])
 RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1762,7 +1981,7 @@ AS $$
 DECLARE
 	problems text := (
 		SELECT string_agg(p.problem, E'\n' ORDER BY p.problem COLLATE "C") FROM (
-			SELECT * FROM assignment_v3.attach_problems_relations(app_schema)
+			SELECT * FROM assignment_v3.attach_problems_relations(app_schema, layout)
 			UNION SELECT * FROM assignment_v3.attach_problems_columns(app_schema)
 			UNION SELECT * FROM assignment_v3.attach_problems_rows(app_schema)
 			UNION SELECT * FROM assignment_v3.attach_problems_words(app_schema)
@@ -1775,7 +1994,7 @@ BEGIN
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_check_problems(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_check_problems(text, text[]) IS
 	'Internal to attach(): checks that nothing stands in the way';
 
 -- attach_check_privileges(): whether the caller may create tables in both schemas.
@@ -1813,7 +2032,7 @@ LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM assignment_v3.attach_claims(app_schema) AS c WHERE c.purpose ~ '^EXCLUDE') THEN
+	IF NOT EXISTS (SELECT FROM assignment_v3.attach_claims(app_schema, '{}') AS c WHERE c.purpose ~ '^EXCLUDE') THEN
 		RETURN;
 	END IF;
 	IF NOT EXISTS (
@@ -1846,7 +2065,7 @@ DECLARE
 	claim record;
 BEGIN
 	FOR claim IN
-		SELECT c.qualified, c.name FROM assignment_v3.attach_claims(app_schema) AS c
+		SELECT c.qualified, c.name FROM assignment_v3.attach_claims(app_schema, '{}') AS c
 		WHERE c.purpose ~ '^EXCLUDE' AND c.relation IS NOT NULL
 	LOOP
 		EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS x', claim.qualified, rows_limit + 1) INTO counted;
@@ -1910,14 +2129,14 @@ COMMENT ON FUNCTION assignment_v3.attach_waited_for(text) IS
 
 -- attach_check(): whether the schema can be attached.
 -- Errors: as attach().
-CREATE FUNCTION assignment_v3.attach_check(app_schema text, any_lock boolean)
+CREATE FUNCTION assignment_v3.attach_check(app_schema text, layout text[], any_lock boolean)
 RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM assignment_v3.attach_check_owner(app_schema);
-	PERFORM assignment_v3.attach_check_problems(app_schema);
+	PERFORM assignment_v3.attach_check_problems(app_schema, layout);
 	PERFORM assignment_v3.attach_check_privileges(app_schema);
 	PERFORM assignment_v3.attach_check_btree_gist(app_schema);
 	IF NOT any_lock THEN
@@ -1925,7 +2144,7 @@ BEGIN
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_check(text, boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach_check(text, text[], boolean) IS
 	'Internal to attach(): all its checks';
 
 -- attach_notes(): what a rehearsal could not take back, for whoever attaches a schema for the first time: then the last
@@ -1946,9 +2165,20 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_notes(text, text) IS
 	'Internal to attach(): what a rehearsal could not take back, at the first attach()';
 
+-- attach_layout(): the layouts that new tables are wanted in.
+CREATE FUNCTION assignment_v3.attach_layout(by_month boolean)
+RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT array_remove(ARRAY[CASE WHEN by_month THEN 'by_month' END], NULL);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_layout(boolean) IS
+	'Internal to attach(): its options on layout';
+
 -- attach_run(): takes the steps of the plan.
 -- Errors: 55P03 a lock that could not be got in time, 42P16 rows that were written since they were looked at.
-CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean)
+CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean, by_month boolean)
 RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
@@ -1956,13 +2186,15 @@ AS $$
 DECLARE
 	own_timeout text := current_setting('lock_timeout');
 	schema_name text;
+	layout text[];
 	step record;
 BEGIN
 	PERFORM assignment_v3.attach_limit_waits(own_timeout);
 	PERFORM assignment_v3.attach_lock();
 	schema_name := assignment_v3.attach_check_schema(app_schema);
-	PERFORM assignment_v3.attach_check(schema_name, allow_long_lock);
-	FOR step IN SELECT * FROM assignment_v3.attach_plan(schema_name) AS p LOOP
+	layout := assignment_v3.attach_layout(by_month);
+	PERFORM assignment_v3.attach_check(schema_name, layout, allow_long_lock);
+	FOR step IN SELECT * FROM assignment_v3.attach_plan(schema_name, layout) AS p LOOP
 		object := step.object;
 		IF step.lock IS NOT NULL THEN
 			PERFORM assignment_v3.attach_limit_waits(own_timeout);
@@ -1987,7 +2219,7 @@ EXCEPTION
 			HINT = 'Nothing has been changed. Run assignment_v3.attach() again.';
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean, boolean) IS
 	'Internal to attach(): takes its steps';
 
 -- attach(): creates what the schema lacks, adopts what it has, binds it, and returns a row per step taken; none
@@ -1999,7 +2231,8 @@ COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean) IS
 CREATE FUNCTION assignment_v3.attach(
 	app_schema regnamespace DEFAULT 'public',
 	dry_run boolean DEFAULT false,
-	allow_long_lock boolean DEFAULT false)
+	allow_long_lock boolean DEFAULT false,
+	by_month boolean DEFAULT false)
 RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
@@ -2007,22 +2240,23 @@ SET jit TO off
 AS $$
 DECLARE
 	schema_name text;
+	layout text[] := assignment_v3.attach_layout(by_month);
 BEGIN
 	IF COALESCE(dry_run, false) THEN
 		schema_name := assignment_v3.attach_check_schema(app_schema);
-		PERFORM assignment_v3.attach_check(schema_name, true);
+		PERFORM assignment_v3.attach_check(schema_name, layout, true);
 		FOR action, object, statement, lock, beforehand IN
-			SELECT p.action, p.object, p.statement, p.lock, p.beforehand FROM assignment_v3.attach_plan(schema_name) AS p
+			SELECT p.action, p.object, p.statement, p.lock, p.beforehand FROM assignment_v3.attach_plan(schema_name, layout) AS p
 		LOOP
 			RETURN NEXT;
 		END LOOP;
 		RETURN QUERY SELECT n.* FROM assignment_v3.attach_notes(schema_name, statement) AS n;
 	ELSE
-		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false)) AS r;
+		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false), by_month) AS r;
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach(regnamespace, boolean, boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach(regnamespace, boolean, boolean, boolean) IS
 	'Creates or adopts the pipeline''s tables and triggers in a schema, and reports each step with its statement';
 
 -- detach_plan(): the steps back: our triggers, wherever they are, then the binding, whose own trigger goes

@@ -249,7 +249,10 @@ BEGIN
 	RETURN QUERY
 		SELECT p.object, CASE p.action WHEN 'created' THEN 'missing' WHEN 'enabled' THEN 'disabled' ELSE 'differs' END,
 			'attach()', 'run attach() again'
-		FROM assignment_v3.attach_plan_triggers(bound.app_schema) AS p
+		FROM (
+			SELECT * FROM assignment_v3.attach_plan_triggers(bound.app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_guards(bound.app_schema)
+		) AS p
 		ORDER BY p.place;
 END;
 $$;

@@ -31,6 +31,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "binding.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/jsonapi.h"
@@ -636,9 +637,19 @@ assignment_purge(PG_FUNCTION_ARGS)
  * The triggers on bookings
  */
 
+/* Is it the bound relation, or a part of it? */
+static bool
+belongs_to(Relation relation, Oid bound)
+{
+	return RelationGetRelid(relation) == bound ||
+		(relation->rd_rel->relispartition &&
+		 list_member_oid(get_partition_ancestors(RelationGetRelid(relation)), bound));
+}
+
 /*
- * The call of a trigger function, which works on the bound relation alone: on
- * any other, somebody would make it act on rows of his own making.
+ * The call of a trigger function, which works on the bound relation and its
+ * partitions alone: on any other, somebody would make it act on rows of his
+ * own making.
  */
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
@@ -649,7 +660,7 @@ trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger", name)));
-	if (RelationGetRelid(trigger->tg_relation) != binding_get()->relids[which])
+	if (!belongs_to(trigger->tg_relation, binding_get()->relids[which]))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("function \"%s\" cannot be a trigger on relation \"%s\"", name,

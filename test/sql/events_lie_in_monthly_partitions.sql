@@ -1,7 +1,7 @@
 -- Events may lie in a table that is partitioned by month, made before attach(): every row goes where its time belongs, also
 -- the rows that are written without the executor; the reports read them; a month is dropped without a word of the
--- pipeline; and a row for which there is no partition stops the decision, not the server.  The history must not be partitioned
--- by time, for then nothing would keep a version of a booking unique: attach() says so.
+-- pipeline; and a row for which there is no partition stops the decision, not the server.  The history may be partitioned
+-- by time and by nothing else: attach() says so.
 \set database monthly_partitions
 \getenv srcdir PG_ABS_SRCDIR
 \set ECHO none
@@ -54,14 +54,21 @@ SELECT n, state, status, tables, queued FROM test.bookings(5);
 CREATE TABLE events_rest PARTITION OF observability_events DEFAULT;
 SELECT outcome FROM assignment_v3.process_booking(test.id('b', 5));
 
--- the history
+-- the history, made by somebody else: by time it is adopted and gets the key that it can have, by anything else it is not
 SELECT count(*) > 0 AS detached FROM assignment_v3.detach();
 CREATE SCHEMA other;
 CREATE TYPE other.booking_assignment_state AS ENUM ('created', 'capacity_verified', 'assignment_pending', 'assignment_in_progress',
 	'assigned', 'confirmed', 'failed', 'manual_review');
-CREATE TABLE other.booking_assignment_state_history (LIKE public.booking_assignment_state_history INCLUDING DEFAULTS) PARTITION BY RANGE (created_at);
+CREATE TABLE other.booking_assignment_state_history (LIKE public.booking_assignment_state_history INCLUDING DEFAULTS) PARTITION BY HASH (booking_id);
 ALTER TABLE other.booking_assignment_state_history DROP COLUMN id;
 SELECT * FROM test.refusal($$SELECT assignment_v3.attach('other')$$);
+DROP TABLE other.booking_assignment_state_history;
+CREATE TABLE other.booking_assignment_state_history (LIKE public.booking_assignment_state_history INCLUDING DEFAULTS) PARTITION BY RANGE (created_at);
+ALTER TABLE other.booking_assignment_state_history DROP COLUMN id;
+CREATE TABLE other.history_rest PARTITION OF other.booking_assignment_state_history DEFAULT;
+SELECT action, object, beforehand FROM assignment_v3.attach('other') WHERE object ~ 'history' AND action <> 'commented';
+SELECT pg_get_constraintdef(oid) AS key FROM pg_constraint WHERE conrelid = 'other.booking_assignment_state_history'::regclass AND contype = 'u';
+SELECT * FROM assignment_v3.attach('other');
 
 \set ECHO none
 \i :srcdir/sql/include/drop_scratch_database.sql

@@ -5,10 +5,14 @@
 -- Neighbours are 1-2, 2-3, 3-4, 3-5 and 7-8.
 -- Restaurant 2, zone 3: tables 21 and 22 (4).
 --
--- Bookings are for hours of 1 June 2099, which no test lives to see.
+-- Bookings are for hours of 1 June 2099, which no test lives to see.  attach_arguments is what attach() is called with.
+\if :{?attach_arguments}
+\else
+\set attach_arguments
+\endif
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION assignment_v3;
-DO $$ BEGIN PERFORM * FROM assignment_v3.attach(); END $$;
+SELECT FROM assignment_v3.attach(:attach_arguments) LIMIT 1 \g /dev/null
 
 -- restaurants, zones, tables and bookings by number: id('b', 7) is booking 7
 CREATE FUNCTION test.id(kind text, n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS
