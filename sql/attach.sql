@@ -572,8 +572,25 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_constraints() IS
 	'Internal to attach(): every constraint of a complete schema';
 
+-- attach_columns_by_restaurant(): columns of a schema that is laid out by restaurant, where each row says whose it is.
+CREATE FUNCTION assignment_v3.attach_columns_by_restaurant()
+RETURNS TABLE (relation text, name text, type text, definition text, comment text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+VALUES
+	('table_adjacencies', 'restaurant_id', 'uuid', 'NOT NULL', 'Restaurant of both tables'),
+	('booking_table_assignments', 'restaurant_id', 'uuid', 'NOT NULL', 'Restaurant of the booking and of the table'),
+	('booking_assignment_state_history', 'restaurant_id', 'uuid', 'NOT NULL', 'Restaurant of the booking'),
+	('booking_assignment_attempts', 'restaurant_id', 'uuid', 'NOT NULL', 'Restaurant of the booking'),
+	('capacity_outbox', 'restaurant_id', 'uuid', 'NOT NULL', 'Restaurant it concerns, which may be gone by now');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_columns_by_restaurant() IS
+	'Internal to attach(): columns that the layout by restaurant adds, or wants otherwise';
+
 -- attach_layouts(): what a layout asks of a table: a column that each of its keys ends in, since the rows are spread by it.
--- By month go what grows without end and is read by its time.
+-- By month lies what grows without end and is read by its time; by restaurant whatever belongs to one.  restaurants
+-- itself, and what concerns the fleet, lies where it did: events, too, have no restaurant at times.
 CREATE FUNCTION assignment_v3.attach_layouts()
 RETURNS TABLE (layout text, relation text, name text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -581,7 +598,20 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 VALUES
 	('by_month', 'booking_assignment_state_history', 'created_at'),
-	('by_month', 'observability_events', 'created_at');
+	('by_month', 'observability_events', 'created_at'),
+	('by_restaurant', 'zones', 'restaurant_id'),
+	('by_restaurant', 'table_inventory', 'restaurant_id'),
+	('by_restaurant', 'table_adjacencies', 'restaurant_id'),
+	('by_restaurant', 'bookings', 'restaurant_id'),
+	('by_restaurant', 'booking_table_assignments', 'restaurant_id'),
+	('by_restaurant', 'booking_assignment_state_history', 'restaurant_id'),
+	('by_restaurant', 'booking_assignment_attempts', 'restaurant_id'),
+	('by_restaurant', 'capacity_outbox', 'restaurant_id'),
+	('by_restaurant', 'table_holds', 'restaurant_id'),
+	('by_restaurant', 'table_hold_windows', 'restaurant_id'),
+	('by_restaurant', 'booking_assignment_shadow_results', 'restaurant_id'),
+	('by_restaurant', 'queue', 'restaurant_id'),
+	('by_restaurant', 'blocks', 'restaurant_id');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_layouts() IS
 	'Internal to attach(): the column that a layout appends to the keys of a table';
@@ -764,8 +794,22 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_by_month(oid) IS
 	'Internal to attach(): whether a table is partitioned by time';
 
+-- attach_by_restaurant(): whether the tables that others refer to have the restaurant in their only keys.
+CREATE FUNCTION assignment_v3.attach_by_restaurant(app_schema text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT bool_and(r.oid IS NOT NULL AND NOT assignment_v3.attach_key_exists(r.oid, ARRAY['id'])
+	AND assignment_v3.attach_key_exists(r.oid, ARRAY['id', 'restaurant_id']))
+FROM assignment_v3.attach_relations(app_schema) AS r
+WHERE r.relation IN ('zones', 'table_inventory', 'bookings');
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_by_restaurant(text) IS
+	'Internal to attach(): whether a schema is laid out by restaurant';
+
 -- attach_appended(): the columns that end each key of a table.  An existing table has the layout that it has, a missing
--- one gets the wanted one.
+-- one gets the wanted one; by restaurant only if those that it refers to are so, or are made with it.
 CREATE FUNCTION assignment_v3.attach_appended(app_schema text, layout text[])
 RETURNS TABLE (relation text, names text[])
 LANGUAGE sql STABLE
@@ -774,41 +818,76 @@ AS $$
 SELECT l.relation, array_agg(l.name ORDER BY l.ordinal)
 FROM assignment_v3.attach_layouts() WITH ORDINALITY AS l (layout, relation, name, ordinal)
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = l.relation
+CROSS JOIN (
+	SELECT assignment_v3.attach_by_restaurant(app_schema) AS is_by_restaurant, bool_and(b.oid IS NULL) AS is_new
+	FROM assignment_v3.attach_relations(app_schema) AS b
+	WHERE b.relation = 'bookings'
+) AS core
 WHERE CASE
-	WHEN r.oid IS NOT NULL AND l.layout = 'by_month' THEN assignment_v3.attach_by_month(r.oid)
-	ELSE l.layout = ANY (attach_appended.layout)
+	WHEN l.layout = 'by_month' AND r.oid IS NULL THEN 'by_month' = ANY (attach_appended.layout)
+	WHEN l.layout = 'by_month' THEN assignment_v3.attach_by_month(r.oid)
+	WHEN r.oid IS NULL THEN core.is_by_restaurant OR core.is_new AND 'by_restaurant' = ANY (attach_appended.layout)
+	ELSE core.is_by_restaurant AND EXISTS (
+		SELECT FROM pg_attribute AS a WHERE a.attrelid = r.oid AND a.attname = l.name AND NOT a.attisdropped)
 END
 GROUP BY l.relation;
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_appended(text, text[]) IS
 	'Internal to attach(): the columns that the layout appends to the keys of each table';
 
--- attach_laid_out(): the definition of a constraint, with these columns appended to its key.
+-- attach_laid_out(): the definition of a constraint, with these columns appended to its key.  A foreign key says of which
+-- restaurant, unless it points at one; where it sets null, then its own column alone.
 CREATE FUNCTION assignment_v3.attach_laid_out(definition text, names text[])
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT CASE
-	WHEN assignment_v3.attach_key_columns(definition) IS NULL OR missing.names IS NULL THEN definition
-	ELSE regexp_replace(definition, '\)$', format(', %s)', missing.names))
+	WHEN 'restaurant_id' = ANY (names) AND definition ~ '^EXCLUDE' THEN regexp_replace(definition, '\)$', ', restaurant_id WITH =)')
+	WHEN 'restaurant_id' = ANY (names) AND definition ~ '^FOREIGN KEY' AND definition !~ 'REFERENCES @app@\.restaurants '
+		THEN regexp_replace(regexp_replace(definition, '^FOREIGN KEY \((\w+)\) (REFERENCES \S+) \(id\)',
+			'FOREIGN KEY (\1, restaurant_id) \2 (id, restaurant_id)'), '(\((\w+), .* ON DELETE SET NULL)', '\1 (\2)')
+	WHEN assignment_v3.attach_key_columns(definition) IS NULL OR missing.list IS NULL THEN definition
+	ELSE regexp_replace(definition, '\)$', format(', %s)', missing.list))
 END
 FROM (
 	SELECT string_agg(n.name, ', ' ORDER BY n.ordinal)
 	FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
 	WHERE n.name <> ALL (assignment_v3.attach_key_columns(definition))
-) AS missing (names);
+) AS missing (list);
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_laid_out(text, text[]) IS
 	'Internal to attach(): a constraint as the layout has it';
 
--- attach_laid_out_constraints(): every constraint of a complete schema in this layout.
-CREATE FUNCTION assignment_v3.attach_laid_out_constraints(app_schema text, layout text[])
-RETURNS TABLE (relation text, ordinal bigint, name text, definition text, adopt text)
+-- attach_laid_out_columns(): every column that a new table gets in this layout.
+CREATE FUNCTION assignment_v3.attach_laid_out_columns(app_schema text, layout text[])
+RETURNS TABLE (relation text, ordinal bigint, name text, type text, definition text, comment text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT c.relation, c.ordinal, c.name, assignment_v3.attach_laid_out(c.definition, a.names), c.adopt
+WITH added AS MATERIALIZED (
+	SELECT x.relation, x.name, x.type, x.definition, x.comment
+	FROM assignment_v3.attach_columns_by_restaurant() AS x
+	JOIN assignment_v3.attach_appended(app_schema, layout) AS a ON a.relation = x.relation AND x.name = ANY (a.names)
+)
+SELECT c.relation, c.ordinal, c.name, c.type, COALESCE(x.definition, c.definition), c.comment
+FROM assignment_v3.attach_columns() AS c
+LEFT JOIN added AS x ON x.relation = c.relation AND x.name = c.name
+UNION ALL
+SELECT x.relation, 1000, x.name, x.type, x.definition, x.comment
+FROM added AS x
+WHERE NOT EXISTS (SELECT FROM assignment_v3.attach_columns() AS c WHERE c.relation = x.relation AND c.name = x.name);
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_laid_out_columns(text, text[]) IS
+	'Internal to attach(): every column as the layout has it';
+
+-- attach_laid_out_constraints(): every constraint of a complete schema in this layout, and as it would be in none.
+CREATE FUNCTION assignment_v3.attach_laid_out_constraints(app_schema text, layout text[])
+RETURNS TABLE (relation text, ordinal bigint, name text, definition text, adopt text, plain text)
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT c.relation, c.ordinal, c.name, assignment_v3.attach_laid_out(c.definition, a.names), c.adopt, c.definition
 FROM assignment_v3.attach_constraints() AS c
 LEFT JOIN assignment_v3.attach_appended(app_schema, layout) AS a ON a.relation = c.relation;
 $$;
@@ -894,8 +973,25 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_index_exists(oid, text, text[], boolean, text) IS
 	'Internal to attach(): whether a table has an index that serves for this one';
 
+-- attach_tables_have_one_restaurant(): whether a foreign key keeps rows of one table from naming several restaurants.
+CREATE FUNCTION assignment_v3.attach_tables_have_one_restaurant(relation oid)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path TO pg_catalog, pg_temp
+AS $$
+SELECT EXISTS (
+	SELECT FROM pg_constraint AS con
+	WHERE con.conrelid = relation AND con.contype = 'f' AND con.convalidated
+		AND (SELECT array_agg(a.attname::text ORDER BY k.n) = ARRAY['table_id', 'restaurant_id']
+			FROM unnest(con.conkey) WITH ORDINALITY AS k (attnum, n)
+			JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = k.attnum));
+$$;
+COMMENT ON FUNCTION assignment_v3.attach_tables_have_one_restaurant(oid) IS
+	'Internal to attach(): whether a table''s restaurant is beyond doubt';
+
 -- attach_exclusion_exists(): whether a constraint forbids that one table be taken twice at a time.  The range
--- may be the expression or a column generated from it, the two parts in either order.
+-- may be the expression or a column generated from it, the two parts in either order.  By restaurant it may be too, where
+-- a table has but one.
 CREATE FUNCTION assignment_v3.attach_exclusion_exists(relation oid)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -905,15 +1001,17 @@ SELECT EXISTS (
 	SELECT FROM pg_constraint AS con
 	JOIN pg_index AS i ON i.indexrelid = con.conindid
 	CROSS JOIN LATERAL (
-		SELECT array_agg(o.oprname || ' ' || assignment_v3.attach_plain(
-			COALESCE(pg_get_expr(d.adbin, d.adrelid), pg_get_indexdef(i.indexrelid, k.n::int, false)))
-			ORDER BY o.oprname DESC) AS parts
+		SELECT array_agg(e.part ORDER BY e.part COLLATE "C" DESC) FILTER (WHERE e.part <> '= restaurant_id') AS parts,
+			bool_or(e.part = '= restaurant_id') AS of_restaurant
 		FROM unnest(con.conexclop) WITH ORDINALITY AS k (operator, n)
 		JOIN pg_operator AS o ON o.oid = k.operator
 		LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.n - 1] AND a.attgenerated <> ''
 		LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+		CROSS JOIN LATERAL (SELECT o.oprname || ' ' || assignment_v3.attach_plain(
+			COALESCE(pg_get_expr(d.adbin, d.adrelid), pg_get_indexdef(i.indexrelid, k.n::int, false)))) AS e (part)
 	) AS key
 	WHERE con.conrelid = relation AND con.contype = 'x' AND i.indisvalid AND i.indpred IS NULL
+		AND (NOT key.of_restaurant OR assignment_v3.attach_tables_have_one_restaurant(relation))
 		AND key.parts IN (ARRAY['= table_id', '&& ' || assignment_v3.attach_plain('tstzrange(start_at, end_at, ''[)'')')],
 			ARRAY['= table_id', '&& ' || assignment_v3.attach_plain('tstzrange(start_at, end_at)')]));
 $$;
@@ -1079,21 +1177,24 @@ WHERE r.oid IS NOT NULL AND c.adopt <> 'optional'
 	AND CASE
 		WHEN c.definition ~ '^EXCLUDE' THEN NOT assignment_v3.attach_exclusion_exists(r.oid)
 		ELSE NOT assignment_v3.attach_key_exists(r.oid, assignment_v3.attach_key_columns(c.definition))
+			AND NOT assignment_v3.attach_key_exists(r.oid, assignment_v3.attach_key_columns(c.plain))
 	END;
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_missing_constraints(text) IS
 	'Internal to attach(): constraints that existing tables lack';
 
 -- attach_missing_indexes(): indexes to create.  A table has, or gets, those of its keys.
-CREATE FUNCTION assignment_v3.attach_missing_indexes(app_schema text)
+CREATE FUNCTION assignment_v3.attach_missing_indexes(app_schema text, layout text[])
 RETURNS TABLE (relation text, ordinal bigint, name text, is_unique boolean, method text, columns text[], predicate text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT i.relation, i.ordinal, i.relation || '_' || i.suffix, i.is_unique, i.method, i.columns, i.predicate
+SELECT i.relation, i.ordinal, i.relation || '_' || i.suffix, i.is_unique, i.method, laid_out.columns, i.predicate
 FROM assignment_v3.attach_indexes() WITH ORDINALITY
 	AS i (relation, suffix, is_unique, method, columns, predicate, adopt, ordinal)
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = i.relation
+LEFT JOIN assignment_v3.attach_appended(app_schema, layout) AS a ON a.relation = i.relation
+CROSS JOIN LATERAL (SELECT i.columns || CASE WHEN i.is_unique THEN a.names END) AS laid_out (columns)
 WHERE CASE
 	WHEN r.oid IS NULL THEN NOT EXISTS (
 		SELECT FROM assignment_v3.attach_constraints() AS c
@@ -1101,13 +1202,14 @@ WHERE CASE
 			AND (assignment_v3.attach_key_columns(c.definition))[:cardinality(i.columns)] = i.columns)
 	ELSE i.adopt = 'added'
 		AND NOT assignment_v3.attach_index_exists(r.oid, i.method, i.columns, i.is_unique, i.predicate)
+		AND NOT assignment_v3.attach_index_exists(r.oid, i.method, laid_out.columns, i.is_unique, i.predicate)
 		AND NOT EXISTS (
 			SELECT FROM assignment_v3.attach_missing_constraints(app_schema) AS m
 			WHERE m.relation = i.relation AND m.adopt = 'added'
 				AND (assignment_v3.attach_key_columns(m.definition))[:cardinality(i.columns)] = i.columns)
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_missing_indexes(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_missing_indexes(text, text[]) IS
 	'Internal to attach(): indexes that the schema lacks';
 
 -- attach_search_path(): the session's own search_path, with pg_catalog in front if it is listed further back, and
@@ -1258,7 +1360,7 @@ FROM assignment_v3.attach_relations(app_schema) AS r
 CROSS JOIN LATERAL (
 	SELECT
 		(SELECT string_agg(concat_ws(' ', quote_ident(c.name), c.type, NULLIF(c.definition, '')), E',\n    ' ORDER BY c.ordinal)
-		 FROM assignment_v3.attach_columns() AS c WHERE c.relation = r.relation) AS columns,
+		 FROM assignment_v3.attach_laid_out_columns(app_schema, layout) AS c WHERE c.relation = r.relation) AS columns,
 		(SELECT string_agg(format('CONSTRAINT %I %s', c.name, c.definition), E',\n    ' ORDER BY c.ordinal)
 		 FROM assignment_v3.attach_laid_out_constraints(app_schema, layout) AS c WHERE c.relation = r.relation) AS constraints
 ) AS parts
@@ -1386,7 +1488,7 @@ COMMENT ON FUNCTION assignment_v3.attach_plan_constraints(text) IS
 	'Internal to attach(): steps for constraints';
 
 -- attach_plan_indexes(): indexes that tables lack.
-CREATE FUNCTION assignment_v3.attach_plan_indexes(app_schema text)
+CREATE FUNCTION assignment_v3.attach_plan_indexes(app_schema text, layout text[])
 RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1396,7 +1498,7 @@ SELECT ARRAY[2, r.ordinal, 3, m.ordinal], 'index', 'created', format('index %I.%
 	CASE WHEN r.oid IS NOT NULL THEN format('SHARE on %s while the index is built', r.qualified) END,
 	-- a partitioned table has no such way
 	CASE WHEN r.kind = 'r' THEN format('CREATE %s CONCURRENTLY %s;', part.kind, part.rest) END
-FROM assignment_v3.attach_missing_indexes(app_schema) AS m
+FROM assignment_v3.attach_missing_indexes(app_schema, layout) AS m
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = m.relation
 CROSS JOIN LATERAL (
 	SELECT CASE WHEN m.is_unique THEN 'UNIQUE INDEX' ELSE 'INDEX' END AS kind,
@@ -1407,11 +1509,11 @@ CROSS JOIN LATERAL (
 			' WHERE ' || m.predicate) AS rest
 ) AS part;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_plan_indexes(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_plan_indexes(text, text[]) IS
 	'Internal to attach(): steps for indexes';
 
 -- attach_plan_comments(): comments on the tables and columns that are created now.
-CREATE FUNCTION assignment_v3.attach_plan_comments(app_schema text)
+CREATE FUNCTION assignment_v3.attach_plan_comments(app_schema text, layout text[])
 RETURNS TABLE (place bigint[], kind text, action text, object text, statement text, lock text, beforehand text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1424,12 +1526,12 @@ UNION ALL
 SELECT ARRAY[2, r.ordinal, 5, c.ordinal], 'comment', 'commented', format('column %s.%I', r.qualified, c.name),
 	format('COMMENT ON COLUMN %s.%I IS %L;', r.qualified, c.name, c.comment),
 	CASE WHEN r.oid IS NOT NULL THEN 'SHARE UPDATE EXCLUSIVE on ' || r.qualified END, NULL
-FROM assignment_v3.attach_columns() AS c
+FROM assignment_v3.attach_laid_out_columns(app_schema, layout) AS c
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = c.relation
 WHERE r.oid IS NULL OR (c.relation, c.name) IN (
 	SELECT m.relation, m.name FROM assignment_v3.attach_missing_columns(app_schema) AS m);
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_plan_comments(text) IS
+COMMENT ON FUNCTION assignment_v3.attach_plan_comments(text, text[]) IS
 	'Internal to attach(): steps for comments';
 
 -- attach_plan_triggers(): triggers that are missing, differ from what this version wants, or were disabled.
@@ -1524,10 +1626,12 @@ RETURNS TABLE (place bigint[], kind text, action text, object text, statement te
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT ARRAY[0, r.ordinal], 'note', 'noted', 'table ' || r.qualified,
-	'-- by_month is for new tables: this one is there already and stays as it is;', NULL, NULL
-FROM assignment_v3.attach_relations(app_schema) AS r
-WHERE r.oid IS NOT NULL AND assignment_v3.attach_lies_by_month(r.relation, layout) AND NOT assignment_v3.attach_by_month(r.oid);
+SELECT ARRAY[0, r.ordinal, l.ordinal], 'note', 'noted', 'table ' || r.qualified,
+	format('-- %s is for new tables: this one is there already and stays as it is;', l.layout), NULL, NULL
+FROM assignment_v3.attach_layouts() WITH ORDINALITY AS l (layout, relation, name, ordinal)
+JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = l.relation
+LEFT JOIN assignment_v3.attach_appended(app_schema, '{}') AS a ON a.relation = l.relation AND l.name = ANY (a.names)
+WHERE r.oid IS NOT NULL AND l.layout = ANY (attach_plan_notes.layout) AND a.relation IS NULL;
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_notes(text, text[]) IS
 	'Internal to attach(): layouts that existing tables can''t be given';
@@ -1548,8 +1652,8 @@ BEGIN
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_partitions(app_schema, layout)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_columns(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_constraints(app_schema)
-			UNION ALL SELECT * FROM assignment_v3.attach_plan_indexes(app_schema)
-			UNION ALL SELECT * FROM assignment_v3.attach_plan_comments(app_schema)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_indexes(app_schema, layout)
+			UNION ALL SELECT * FROM assignment_v3.attach_plan_comments(app_schema, layout)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_triggers(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_guards(app_schema)
 			UNION ALL SELECT * FROM assignment_v3.attach_plan_binding(app_schema)
@@ -1598,7 +1702,7 @@ WHERE NOT m.present
 UNION ALL
 SELECT r.schema_name, r.qualified, r.oid, m.name, format('an index on (%s)', array_to_string(m.columns, ', '))
 FROM assignment_v3.attach_relations(app_schema) AS r
-JOIN assignment_v3.attach_missing_indexes(app_schema) AS m ON m.relation = r.relation
+JOIN assignment_v3.attach_missing_indexes(app_schema, layout) AS m ON m.relation = r.relation
 UNION ALL
 SELECT r.schema_name, r.qualified, r.oid, p.name, 'a partition'
 FROM assignment_v3.attach_relations(app_schema) AS r
@@ -1705,6 +1809,9 @@ WHERE r.relation IN ('booking_table_assignments', 'booking_assignment_state_hist
 	AND NOT EXISTS (
 		SELECT FROM assignment_v3.attach_columns() AS c
 		WHERE c.relation = r.relation AND c.name = a.attname AND c.name <> 'id')
+	AND NOT EXISTS (
+		SELECT FROM assignment_v3.attach_columns_by_restaurant() AS c
+		WHERE c.relation = r.relation AND c.name = a.attname AND assignment_v3.attach_type_fits(c.type, c.name, a.atttypid))
 	AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgtype & 7 = 7)
 UNION ALL
 SELECT format('Table %s has no unique key on (%s).', r.qualified, array_to_string(assignment_v3.attach_key_columns(m.definition), ', '))
@@ -1759,7 +1866,7 @@ FROM (
 	WHERE m.adopt = 'added' AND m.definition ~ '^(PRIMARY KEY|UNIQUE)'
 	UNION ALL
 	SELECT i.relation, i.columns, i.predicate
-	FROM assignment_v3.attach_missing_indexes(app_schema) AS i
+	FROM assignment_v3.attach_missing_indexes(app_schema, '{}') AS i
 	WHERE i.is_unique
 ) AS k
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = k.relation
@@ -2166,19 +2273,19 @@ COMMENT ON FUNCTION assignment_v3.attach_notes(text, text) IS
 	'Internal to attach(): what a rehearsal could not take back, at the first attach()';
 
 -- attach_layout(): the layouts that new tables are wanted in.
-CREATE FUNCTION assignment_v3.attach_layout(by_month boolean)
+CREATE FUNCTION assignment_v3.attach_layout(by_month boolean, by_restaurant boolean)
 RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
-SELECT array_remove(ARRAY[CASE WHEN by_month THEN 'by_month' END], NULL);
+SELECT array_remove(ARRAY[CASE WHEN by_month THEN 'by_month' END, CASE WHEN by_restaurant THEN 'by_restaurant' END], NULL);
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_layout(boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach_layout(boolean, boolean) IS
 	'Internal to attach(): its options on layout';
 
 -- attach_run(): takes the steps of the plan.
 -- Errors: 55P03 a lock that could not be got in time, 42P16 rows that were written since they were looked at.
-CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean, by_month boolean)
+CREATE FUNCTION assignment_v3.attach_run(app_schema regnamespace, allow_long_lock boolean, layout text[])
 RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
@@ -2186,13 +2293,11 @@ AS $$
 DECLARE
 	own_timeout text := current_setting('lock_timeout');
 	schema_name text;
-	layout text[];
 	step record;
 BEGIN
 	PERFORM assignment_v3.attach_limit_waits(own_timeout);
 	PERFORM assignment_v3.attach_lock();
 	schema_name := assignment_v3.attach_check_schema(app_schema);
-	layout := assignment_v3.attach_layout(by_month);
 	PERFORM assignment_v3.attach_check(schema_name, layout, allow_long_lock);
 	FOR step IN SELECT * FROM assignment_v3.attach_plan(schema_name, layout) AS p LOOP
 		object := step.object;
@@ -2219,7 +2324,7 @@ EXCEPTION
 			HINT = 'Nothing has been changed. Run assignment_v3.attach() again.';
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean, boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach_run(regnamespace, boolean, text[]) IS
 	'Internal to attach(): takes its steps';
 
 -- attach(): creates what the schema lacks, adopts what it has, binds it, and returns a row per step taken; none
@@ -2232,7 +2337,8 @@ CREATE FUNCTION assignment_v3.attach(
 	app_schema regnamespace DEFAULT 'public',
 	dry_run boolean DEFAULT false,
 	allow_long_lock boolean DEFAULT false,
-	by_month boolean DEFAULT false)
+	by_month boolean DEFAULT false,
+	by_restaurant boolean DEFAULT false)
 RETURNS TABLE (action text, object text, statement text, lock text, beforehand text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
@@ -2240,7 +2346,7 @@ SET jit TO off
 AS $$
 DECLARE
 	schema_name text;
-	layout text[] := assignment_v3.attach_layout(by_month);
+	layout text[] := assignment_v3.attach_layout(by_month, by_restaurant);
 BEGIN
 	IF COALESCE(dry_run, false) THEN
 		schema_name := assignment_v3.attach_check_schema(app_schema);
@@ -2252,11 +2358,11 @@ BEGIN
 		END LOOP;
 		RETURN QUERY SELECT n.* FROM assignment_v3.attach_notes(schema_name, statement) AS n;
 	ELSE
-		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false), by_month) AS r;
+		RETURN QUERY SELECT r.* FROM assignment_v3.attach_run(app_schema, COALESCE(allow_long_lock, false), layout) AS r;
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION assignment_v3.attach(regnamespace, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION assignment_v3.attach(regnamespace, boolean, boolean, boolean, boolean) IS
 	'Creates or adopts the pipeline''s tables and triggers in a schema, and reports each step with its statement';
 
 -- detach_plan(): the steps back: our triggers, wherever they are, then the binding, whose own trigger goes

@@ -47,7 +47,7 @@ BEGIN
 				-- what the legacy path has seated is still to be rehearsed
 				OR o.mode = 'shadow' AND b.status::text = 'confirmed'
 				AND b.assignment_state::text NOT IN ('failed', 'manual_review'))
-		ON CONFLICT (booking_id) DO NOTHING$q$, app_schema)
+		ON CONFLICT DO NOTHING$q$, app_schema)
 		USING since, clock_timestamp(), touched;
 	GET DIAGNOSTICS queued = ROW_COUNT;
 	PERFORM assignment_v3.wake_workers();

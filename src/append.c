@@ -90,7 +90,7 @@ typedef struct Field
 {
 	const char *column;
 	FieldKind	kind;
-	bool		optional;		/* left out where the table has no such column */
+	bool		optional;		/* left out where the table has no such column for it */
 } Field;
 
 static const struct
@@ -101,10 +101,10 @@ static const struct
 	Field		fields[MAX_FIELDS];
 }			targets[TARGET_COUNT] = {
 	[TARGET_HISTORY] = {
-		BOUND_HISTORY, CONFLICT_ERROR, 8,
+		BOUND_HISTORY, CONFLICT_ERROR, 9,
 		{{"booking_id", FIELD_UUID}, {"from_state", FIELD_STRING}, {"to_state", FIELD_STRING},
 		{"version", FIELD_INTEGER}, {"metadata", FIELD_STRING}, {"reason", FIELD_STRING},
-		{"actor_id", FIELD_UUID}, {"created_at", FIELD_TIME}}
+		{"actor_id", FIELD_UUID}, {"created_at", FIELD_TIME}, {"restaurant_id", FIELD_UUID, true}}
 	},
 	[TARGET_EVENTS] = {
 		BOUND_EVENTS, CONFLICT_ERROR, 7,
@@ -113,10 +113,10 @@ static const struct
 		{"booking_id", FIELD_UUID}}
 	},
 	[TARGET_ATTEMPTS] = {
-		BOUND_ATTEMPTS, CONFLICT_ERROR, 7,
+		BOUND_ATTEMPTS, CONFLICT_ERROR, 8,
 		{{"booking_id", FIELD_UUID}, {"attempt_no", FIELD_INTEGER}, {"strategy", FIELD_STRING},
 		{"result", FIELD_STRING}, {"reason", FIELD_STRING}, {"metadata", FIELD_STRING},
-		{"created_at", FIELD_TIME}}
+		{"created_at", FIELD_TIME}, {"restaurant_id", FIELD_UUID, true}}
 	},
 	[TARGET_OUTBOX] = {
 		BOUND_OUTBOX, CONFLICT_SKIP, 10,
@@ -127,9 +127,9 @@ static const struct
 		{"payload", FIELD_STRING}}
 	},
 	[TARGET_ASSIGNMENTS] = {
-		BOUND_ASSIGNMENTS, CONFLICT_YIELD, 5,
+		BOUND_ASSIGNMENTS, CONFLICT_YIELD, 6,
 		{{"booking_id", FIELD_UUID}, {"table_id", FIELD_UUID}, {"start_at", FIELD_TIME},
-		{"end_at", FIELD_TIME}, {"assigned_at", FIELD_TIME}}
+		{"end_at", FIELD_TIME}, {"assigned_at", FIELD_TIME}, {"restaurant_id", FIELD_UUID, true}}
 	},
 };
 
@@ -218,17 +218,6 @@ AppendInit(void)
  * What is kept
  */
 
-static int
-find_field(Target which, const char *column)
-{
-	for (int i = 0; i < targets[which].nfields; i++)
-	{
-		if (strcmp(targets[which].fields[i].column, column) == 0)
-			return i;
-	}
-	return -1;
-}
-
 /* The type of a field that needs no conversion, if there is one. */
 static Oid
 native_type(FieldKind kind)
@@ -245,6 +234,24 @@ native_type(FieldKind kind)
 			return TIMESTAMPTZOID;
 	}
 	pg_unreachable();
+}
+
+/* The field for a column.  What the app may have in the place of an optional one is the app's. */
+static int
+find_field(Target which, Form_pg_attribute attribute)
+{
+	for (int i = 0; i < targets[which].nfields; i++)
+	{
+		const Field *field = &targets[which].fields[i];
+
+		if (strcmp(field->column, NameStr(attribute->attname)) != 0)
+			continue;
+		if (field->optional && field->kind != FIELD_STRING &&
+			getBaseType(attribute->atttypid) != native_type(field->kind))
+			return -1;
+		return i;
+	}
+	return -1;
 }
 
 static void
@@ -319,7 +326,7 @@ keep_columns(KeptTarget *kept, Target which, Relation relation)
 
 		if (attribute->attisdropped || attribute->attgenerated)
 			continue;
-		column->field = find_field(which, NameStr(attribute->attname));
+		column->field = find_field(which, attribute);
 		if (column->field >= 0)
 			keep_field(column, attribute, targets[which].fields[column->field].kind);
 		else
@@ -777,8 +784,8 @@ append_all(Target which, const FieldValues *rows, int nrows)
 
 /* The history rows of one booking, by one actor. */
 void
-append_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id, const HistoryRow *rows,
-			   int nrows)
+append_history(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+			   const pg_uuid_t *actor_id, const HistoryRow *rows, int nrows)
 {
 	FieldValues *values = palloc(sizeof(FieldValues) * nrows);
 
@@ -792,6 +799,7 @@ append_history(const pg_uuid_t *booking_id, const pg_uuid_t *actor_id, const His
 		put_pointer(&values[i], 5, rows[i].reason);
 		put_pointer(&values[i], 6, actor_id);
 		put(&values[i], 7, TimestampTzGetDatum(rows[i].created_at));
+		put_pointer(&values[i], 8, restaurant_id);
 	}
 	append_all(TARGET_HISTORY, values, nrows);
 }
@@ -817,8 +825,8 @@ append_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, const
 }
 
 void
-append_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy, bool success,
-			   const char *reason, const char *metadata)
+append_attempt(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, int attempt_no,
+			   const char *strategy, bool success, const char *reason, const char *metadata)
 {
 	FieldValues row;
 
@@ -829,6 +837,7 @@ append_attempt(const pg_uuid_t *booking_id, int attempt_no, const char *strategy
 	put_pointer(&row, 4, reason);
 	put_pointer(&row, 5, metadata);
 	put(&row, 6, TimestampTzGetDatum(GetCurrentTimestamp()));
+	put_pointer(&row, 7, restaurant_id);
 	append_all(TARGET_ATTEMPTS, &row, 1);
 }
 
@@ -858,8 +867,9 @@ append_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
  * are left out.  How many there were.
  */
 int
-append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *table_ids, int ntables,
-				   TimestampTz start_at, TimestampTz end_at, TimestampTz now)
+append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+				   const pg_uuid_t *table_ids, int ntables, TimestampTz start_at,
+				   TimestampTz end_at, TimestampTz now)
 {
 	FieldValues *rows = palloc(sizeof(FieldValues) * ntables);
 
@@ -870,6 +880,7 @@ append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *table_ids, int 
 		put(&rows[i], 2, TimestampTzGetDatum(start_at));
 		put(&rows[i], 3, TimestampTzGetDatum(end_at));
 		put(&rows[i], 4, TimestampTzGetDatum(now));
+		put_pointer(&rows[i], 5, restaurant_id);
 	}
 	return append_rows(TARGET_ASSIGNMENTS, rows, ntables);
 }

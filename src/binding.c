@@ -711,6 +711,31 @@ find_key_index(Relation relation, AttrNumber key, AttrNumber then)
 	return found;
 }
 
+/*
+ * Is there no unique index on the key alone?  A schema that is laid out by
+ * restaurant has the restaurant in every key, behind all else.
+ */
+static bool
+is_spread(Relation relation, AttrNumber key)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	ListCell   *cell;
+	bool		alone = false;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		alone |= form->indisunique && form->indisvalid && form->indimmediate &&
+			form->indnkeyatts == 1 && form->indkey.values[0] == key &&
+			RelationGetIndexPredicate(index) == NIL;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return !alone;
+}
+
 static bool
 is_bound(const Binding *binding, Oid relid)
 {
@@ -750,6 +775,7 @@ bind_keyed_table(Binding *binding, KeyedTable which)
 		return;
 	relation = table_open(relid, AccessShareLock);
 	keyed->index = find_key_index(relation, keyed->key, then);
+	keyed->spread = is_spread(relation, keyed->key);
 	table_close(relation, AccessShareLock);
 	if (OidIsValid(keyed->index))
 		keyed->relid = relid;

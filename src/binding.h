@@ -61,6 +61,7 @@ typedef struct KeyedTableBinding
 	Oid			relid;			/* InvalidOid if the table or ... */
 	Oid			index;			/* ... a btree that begins with the key is missing */
 	AttrNumber	key;
+	bool		spread;			/* no unique index has the key alone: the restaurant follows */
 } KeyedTableBinding;
 
 /* What is counted in sequences, which no rollback takes back. */

@@ -244,6 +244,12 @@ journal_rewind(Journal *journal, int nevents)
 	journal->message_hop = NULL;
 }
 
+static const pg_uuid_t *
+journal_restaurant(const Journal *journal)
+{
+	return journal->has_restaurant ? &journal->restaurant_id : NULL;
+}
+
 static void
 write_history(Journal *journal)
 {
@@ -253,7 +259,8 @@ write_history(Journal *journal)
 	entry->outer = being_written;
 	entry->nest_level = GetCurrentTransactionNestLevel();
 	being_written = entry;
-	append_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
+	append_history(&journal->booking_id, journal_restaurant(journal), journal->actor_id,
+				   journal->hops, journal->nhops);
 	being_written = entry->outer;
 	pfree(entry);
 }
@@ -281,8 +288,7 @@ write_events(Journal *journal)
 
 	for (int i = 0; i < nevents; i++)
 		rows[i] = *(EventRow *) list_nth(journal->events, i);
-	append_events(&journal->booking_id,
-						journal->has_restaurant ? &journal->restaurant_id : NULL, rows, nevents);
+	append_events(&journal->booking_id, journal_restaurant(journal), rows, nevents);
 }
 
 /*
@@ -300,9 +306,9 @@ journal_write(Journal *journal)
 		write_history(journal);
 	}
 	if (journal->has_attempt)
-		append_attempt(&journal->booking_id, journal->attempt_no, journal->strategy,
-							 journal->success, journal->attempt_reason,
-							 journal->attempt_metadata);
+		append_attempt(&journal->booking_id, journal_restaurant(journal), journal->attempt_no,
+					   journal->strategy, journal->success, journal->attempt_reason,
+					   journal->attempt_metadata);
 	if (journal->message != NULL)
 		write_message(journal);
 	if (journal->events != NIL)

@@ -350,7 +350,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_QUEUE_PUT] = {
 		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
-		"VALUES ($1, $2, $3, $4) ON CONFLICT (booking_id) "
+		"VALUES ($1, $2, $3, $4) ON CONFLICT (@queue_key@) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		4, {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
@@ -358,7 +358,7 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_QUEUE_FOLLOW] = {
 		"INSERT INTO assignment_v3.queue AS q (booking_id, restaurant_id, due_at, enqueued_at) "
 		"SELECT b.id, b.restaurant_id, $3, $3 FROM @bookings@ b "
-		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2 ON CONFLICT (booking_id) "
+		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2 ON CONFLICT (@queue_key@) "
 		"DO UPDATE SET restaurant_id = excluded.restaurant_id, due_at = excluded.due_at",
 		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
 	},
@@ -604,6 +604,12 @@ append_word(StringInfo buf, const Binding *binding, const char *word)
 		if (binding->types[i] == NULL)
 			binding_require_whole();
 		appendStringInfoString(buf, binding->types[i]);
+		return;
+	}
+	if (strcmp(word, "queue_key") == 0)
+	{
+		appendStringInfoString(buf, binding->keyed[KEYED_QUEUE].spread ?
+							   "booking_id, restaurant_id" : "booking_id");
 		return;
 	}
 	if (strcmp(word, "barred_by_ledger") == 0)
@@ -1313,8 +1319,8 @@ store_insert_assignments(const BookingRecord *booking, TimestampTz now,
 		return 0;
 	memcpy(ordered, table_ids, sizeof(pg_uuid_t) * ntables);
 	qsort(ordered, ntables, sizeof(pg_uuid_t), compare_uuids);
-	inserted = append_assignments(&booking->id, ordered, ntables, booking->start_at,
-								  booking->end_at, now);
+	inserted = append_assignments(&booking->id, booking_restaurant(booking), ordered, ntables,
+								  booking->start_at, booking->end_at, now);
 	if (inserted == ntables && binding_get()->relations[BOUND_ALLOCATIONS] != NULL)
 	{
 		Datum		ledger[2] = {

@@ -825,6 +825,23 @@ validate_insert(const BookingRecord *booking)
 			 errhint("Leave assignment_state and assignment_state_version to their defaults, \"created\" and 1.")));
 }
 
+/*
+ * Laid out by restaurant, a booking's rows lie where its restaurant does, on
+ * another machine perhaps; no UPDATE takes them along.
+ */
+static void
+check_restaurant(const BookingRecord *before, const BookingRecord *after)
+{
+	if (!binding_get()->keyed[KEYED_BOOKING].spread ||
+		memcmp(&before->restaurant_id, &after->restaurant_id, UUID_LEN) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ASSIGNMENT_UNPROCESSABLE),
+			 errmsg("booking %s cannot move to another restaurant", uuid_text(&before->id)),
+			 errdetail("The restaurant is part of every key."),
+			 errhint("Cancel the booking and make another one.")));
+}
+
 static HeapTuple
 validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
 				BookingRecord *after)
@@ -836,6 +853,7 @@ validate_update(HeapTuple tuple, TupleDesc desc, const BookingRecord *before,
 		return tuple;
 	if (after->state == before->state && !facts_differ(before, after))
 		return modify_tuple(tuple, desc, before->state, before->version, NULL);
+	check_restaurant(before, after);
 	check_version(before, after);
 
 	if (after->state == before->state ||
