@@ -264,7 +264,6 @@ CREATE FUNCTION assignment_v3.months_plan(app_schema text, ahead integer, before
 RETURNS TABLE (place bigint[], action text, object text, statement text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
-SET jit TO off
 SET TimeZone TO 'UTC'
 SET DateStyle TO 'ISO, YMD'
 AS $$
@@ -308,6 +307,7 @@ RETURNS TABLE (action text, object text, statement text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
 SET enable_nestloop TO off
+SET jit TO off
 AS $$
 DECLARE
 	own_timeout text := current_setting('lock_timeout');

@@ -29,9 +29,9 @@ LANGUAGE sql AS $$
 	SELECT r.action, test.masked(r.object) FROM assignment_v3.roll_months(keep, ahead) AS r WHERE r.action NOT IN ('commented', 'enabled')
 $$;
 \set ECHO all
-SELECT * FROM test.parts ORDER BY 1::text, 2;
+SELECT * FROM test.parts ORDER BY parent::text COLLATE "C", part COLLATE "C";
 SELECT conrelid::regclass AS relation, pg_get_constraintdef(oid) AS constraint FROM pg_constraint
-WHERE conrelid IN ('observability_events'::regclass, 'booking_assignment_state_history'::regclass) AND contype IN ('p', 'u', 'f') ORDER BY 1::text, 2;
+WHERE conrelid IN ('observability_events'::regclass, 'booking_assignment_state_history'::regclass) AND contype IN ('p', 'u', 'f') ORDER BY conrelid::regclass::text COLLATE "C", conname;
 SELECT * FROM assignment_v3.attach();
 SELECT * FROM assignment_v3.attach(by_month => true);
 SELECT * FROM test.rolled();
@@ -96,20 +96,20 @@ SELECT format('ALTER TABLE %s DETACH PARTITION %s', i.inhparent::regclass, i.inh
 FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE c.relkind = 'r' AND c.relname ~ '\d$' ORDER BY i.inhrelid \gexec
 \set ECHO all
-SELECT parent, part FROM test.parts ORDER BY 1::text, 2;
+SELECT parent, part FROM test.parts ORDER BY parent::text COLLATE "C", part COLLATE "C";
 SELECT test.book(7, 2, 60, 62);
 CALL assignment_v3.run();
 SELECT * FROM test.bookings(7);
 SELECT * FROM test.unsound();
 SELECT count(*) AS events FROM observability_events \gset
 SELECT action, test.masked(object) AS object FROM assignment_v3.roll_months(dry_run => true, ahead => 0) WHERE action <> 'commented';
-SELECT parent, part FROM test.parts ORDER BY 1::text, 2;
+SELECT parent, part FROM test.parts ORDER BY parent::text COLLATE "C", part COLLATE "C";
 SELECT * FROM test.rolled(ahead => 0);
 SELECT (SELECT count(*) FROM observability_events_rest) AS events_left, (SELECT count(*) FROM booking_assignment_state_history_rest) AS history_left,
 	count(*) = :events AS events FROM observability_events;
 SELECT * FROM test.rolled(ahead => 1);
 SELECT * FROM test.rolled(ahead => 1);
-SELECT * FROM test.parts ORDER BY 1::text, 2;
+SELECT * FROM test.parts ORDER BY parent::text COLLATE "C", part COLLATE "C";
 SELECT * FROM test.unsound();
 SELECT * FROM assignment_v3.attach();
 
@@ -125,14 +125,14 @@ UPDATE booking_assignment_state_history SET created_at = created_at - (now() - t
 UPDATE booking_assignment_state_history SET created_at = created_at - (now() - test.month(-2)) + interval '1 day' WHERE booking_id = test.id('b', 5) AND version > 7;
 UPDATE observability_events SET created_at = created_at - (now() - test.month(-4)) + interval '1 day';
 RESET session_replication_role;
-SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY 1 ORDER BY 1::text;
+SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY tableoid ORDER BY tableoid::regclass::text COLLATE "C";
 SELECT * FROM assignment_v3.verify();
 SELECT * FROM test.refusal($$SELECT assignment_v3.roll_months('-1 day')$$);
 SELECT * FROM test.refusal($$SELECT assignment_v3.roll_months(ahead => -1)$$);
 -- two months and older: two partitions go whole; who has a step since leaves nothing behind, all others their newest
 SELECT count(*) AS versions FROM test.trail(5);
 SELECT action, object FROM assignment_v3.roll_months(now() - test.month(-2), 1);
-SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY 1 ORDER BY 1::text;
+SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY tableoid ORDER BY tableoid::regclass::text COLLATE "C";
 SELECT n, version, from_state, to_state FROM generate_series(1, 5) AS n, test.trail(n) ORDER BY n, version;
 SELECT horizon = test.month(-2) AS horizon, history_rows, event_rows FROM assignment_v3.purges;
 SELECT count(*) AS events FROM observability_events;
