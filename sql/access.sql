@@ -87,6 +87,7 @@ VALUES
 	('queue_metrics', false, true),
 	('why_waiting', false, true),
 	('purge', false, false),
+	('roll_months', false, false),
 	('kill', false, false),
 	('set_rollout', false, false),
 	('clear_rollout', false, false),

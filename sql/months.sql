@@ -97,7 +97,7 @@ COMMENT ON FUNCTION assignment_v3.months_count(text, text) IS
 
 -- months_superseded(): the condition that a row h of history has a newer one of its booking in one of these tables.  One
 -- EXISTS, which can be hashed: with an OR of them each row would ask each table, and read those that look empty to the end.
-CREATE FUNCTION assignment_v3.months_superseded(VARIADIC tables text[])
+CREATE FUNCTION assignment_v3.months_superseded(tables text[])
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
@@ -224,13 +224,13 @@ CROSS JOIN LATERAL (VALUES
 	(1, 'detached', format('ALTER TABLE %s DETACH PARTITION %s;', t.qualified, o.qualified)),
 	(2, 'kept', CASE WHEN t.relation = 'booking_assignment_state_history' THEN
 		format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS h WHERE NOT %s;', t.rest, t.columns, t.columns,
-			o.qualified, assignment_v3.months_superseded(o.qualified, t.qualified, t.rest)) END),
+			o.qualified, assignment_v3.months_superseded(ARRAY[o.qualified, t.qualified, t.rest])) END),
 	(3, 'dropped', format('DROP TABLE %s;', o.qualified))
 ) AS s (place, action, statement)
 WHERE s.statement IS NOT NULL
 UNION ALL
 SELECT ARRAY[t.ordinal, 5], 'deleted', 'table ' || t.rest, format('DELETE FROM %s AS h WHERE h.created_at < %L AND %s;', t.rest,
-	max(o.ends_at), assignment_v3.months_superseded(t.qualified, t.rest))
+	max(o.ends_at), assignment_v3.months_superseded(ARRAY[t.qualified, t.rest]))
 FROM assignment_v3.months_tables(app_schema) AS t
 JOIN assignment_v3.months_old(app_schema, before) AS o ON o.relation = t.relation
 WHERE t.relation = 'booking_assignment_state_history'
@@ -247,7 +247,7 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT ARRAY[1001]::bigint[], 'recorded', 'table assignment_v3.purges',
 	format('INSERT INTO assignment_v3.purges (horizon, history_rows, event_rows) VALUES (%L, %s, %s);', h.horizon,
-		assignment_v3.months_count(t.qualified, format('h.created_at < %L AND %s', h.horizon, assignment_v3.months_superseded(t.qualified))),
+		assignment_v3.months_count(t.qualified, format('h.created_at < %L AND %s', h.horizon, assignment_v3.months_superseded(ARRAY[t.qualified]))),
 		(SELECT COALESCE(sum(assignment_v3.months_count(e.qualified, 'true')), 0)
 		 FROM assignment_v3.months_old(app_schema, before) AS e WHERE e.relation = 'observability_events'))
 FROM assignment_v3.months_tables(app_schema) AS t
