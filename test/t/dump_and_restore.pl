@@ -126,6 +126,33 @@ is_alive($node, 'live', 'caught at work');
 $node->safe_psql('postgres', 'DROP DATABASE live');
 
 # ---------------------------------------------------------------------
+# Laid out by month and by restaurant: partitions come back under their tables, with the triggers that are their own
+# ---------------------------------------------------------------------
+$node->safe_psql('postgres', 'CREATE DATABASE laid_out');
+$node->safe_psql('laid_out', <<'SQL');
+CREATE EXTENSION btree_gist;
+CREATE EXTENSION assignment_v3;
+SELECT count(*) FROM assignment_v3.attach(by_month => true, by_restaurant => true);
+INSERT INTO restaurants (name) SELECT 'Restaurant ' || n FROM generate_series(1, 2) AS n;
+INSERT INTO zones (restaurant_id, name) SELECT id, 'Zone' FROM restaurants;
+INSERT INTO table_inventory (restaurant_id, zone_id, table_number, capacity) SELECT z.restaurant_id, z.id, n, 4 FROM zones AS z, generate_series(1, 3) AS n;
+SET assignment_v3.enabled = on;
+INSERT INTO bookings (restaurant_id, party_size, start_at, end_at)
+SELECT r.id, 4, now() + n * interval '1 day', now() + n * interval '1 day' + interval '2 hours' FROM restaurants AS r, generate_series(1, 5) AS n;
+SELECT count(*) FROM assignment_v3.process_due(8);
+SQL
+my $laid_out = { contents => contents($node, 'laid_out'), triggers => triggers($node, 'laid_out'), rules => rules($node, 'laid_out') };
+like($laid_out->{contents}, qr/^booking_assignment_state_history_\d{4}_\d\d\|40\|/m, 'there is history in a month');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dump.laid_out", 'laid_out' ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE laid_out_anew');
+$node->command_ok([ 'pg_restore', '-e', '-d', 'laid_out_anew', "$dump.laid_out" ], 'pg_restore, without an error');
+is_complete($node, 'laid_out_anew', 'laid out', $laid_out);
+is($node->safe_psql('laid_out_anew', 'SELECT * FROM assignment_v3.attach(); SELECT * FROM assignment_v3.roll_months()'), '', '... and nothing is missing');
+is($node->safe_psql('laid_out_anew', 'SET assignment_v3.enabled = on; SELECT count(*) FROM assignment_v3.process_due(10); SELECT * FROM assignment_v3.verify()'),
+	'2', '... and it seats whoever still waits');
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach 'laid_out', 'laid_out_anew';
+
+# ---------------------------------------------------------------------
 # pg_upgrade, to a cluster of the same version
 # ---------------------------------------------------------------------
 my $new = PostgreSQL::Test::Cluster->new('upgraded');

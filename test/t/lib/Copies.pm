@@ -28,7 +28,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(fill owned_app contents triggers rights remember is_complete is_alive older_pg_config private_installation install_extension);
+our @EXPORT = qw(fill owned_app contents triggers rules rights remember is_complete is_alive older_pg_config private_installation install_extension);
 
 # Seated, waiting, in review, cancelled, moved; a block, a hold, a rollout row, a kill that is over, a purge; and a role of the app's.
 my $everything = <<'SQL';
@@ -106,7 +106,7 @@ sub triggers
 {
 	my ($node, $database) = @_;
 	return $node->safe_psql($database,
-		q{SELECT string_agg(pg_get_triggerdef(oid), E'\n' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal});
+		q{SELECT string_agg(pg_get_triggerdef(oid), E'\n' ORDER BY tgname, tgrelid::regclass::text COLLATE "C") FROM pg_trigger WHERE NOT tgisinternal});
 }
 
 sub rules
