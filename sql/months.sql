@@ -26,7 +26,8 @@
  *
  * Locks, all until the end of the transaction and waited for as those of
  * attach(): to attach a month that lies ahead, SHARE UPDATE EXCLUSIVE on its
- * table and ACCESS EXCLUSIVE on the rest, which is read; to drop one, or to
+ * table and ACCESS EXCLUSIVE on the rest, which is read, and for one of history
+ * SHARE ROW EXCLUSIVE on bookings, for the foreign key; to drop a month, or to
  * take rows out of the rest, ACCESS EXCLUSIVE on the table.
  *
  *-------------------------------------------------------------------------
