@@ -245,7 +245,7 @@ journal_rewind(Journal *journal, int nevents)
 }
 
 static void
-write_history(Journal *journal)
+write_history(Journal *journal, bool locked)
 {
 	BeingWritten *entry = MemoryContextAlloc(TopTransactionContext, sizeof(BeingWritten));
 
@@ -253,7 +253,8 @@ write_history(Journal *journal)
 	entry->outer = being_written;
 	entry->nest_level = GetCurrentTransactionNestLevel();
 	being_written = entry;
-	append_history(&journal->booking_id, journal->actor_id, journal->hops, journal->nhops);
+	append_history(&journal->booking_id, locked, journal->actor_id, journal->hops,
+				   journal->nhops);
 	being_written = entry->outer;
 	pfree(entry);
 }
@@ -287,22 +288,23 @@ write_events(Journal *journal)
 
 /*
  * Write all that was collected.  The journal keeps it, so that a try that is
- * rolled back after this can be told again.
+ * rolled back after this can be told again.  The booking's row is locked or
+ * not, as for append_history().
  */
 void
-journal_write(Journal *journal)
+journal_write(Journal *journal, bool locked)
 {
 	List	   *events = journal->events;
 
 	if (journal->nhops > 0)
 	{
 		journal->events = list_copy(events);
-		write_history(journal);
+		write_history(journal, locked);
 	}
 	if (journal->has_attempt)
-		append_attempt(&journal->booking_id, journal->attempt_no, journal->strategy,
-							 journal->success, journal->attempt_reason,
-							 journal->attempt_metadata);
+		append_attempt(&journal->booking_id, locked, journal->attempt_no,
+					   journal->strategy, journal->success, journal->attempt_reason,
+					   journal->attempt_metadata);
 	if (journal->message != NULL)
 		write_message(journal);
 	if (journal->events != NIL)

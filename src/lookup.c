@@ -258,6 +258,30 @@ lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 	keyed_end(&scan);
 }
 
+/* Copy a booking's row into a slot, if it is of this version. */
+bool
+lookup_booking_row(const pg_uuid_t *booking_id, int version, TupleTableSlot *slot)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	keyed_begin(&scan, KEYED_BOOKING, UUIDPGetDatum(booking_id), false, GetActiveSnapshot());
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		stored = booking_column(tuple, RelationGetDescr(scan.relation),
+											BOOKING_VERSION, &isnull);
+
+		found = (isnull ? 1 : DatumGetInt32(stored)) == version;
+		if (found)
+			ExecForceStoreHeapTuple(heap_copytuple(tuple), slot, true);
+	}
+	keyed_end(&scan);
+	return found;
+}
+
 /*
  * Lock one version of a row that the scan has found, FOR NO KEY UPDATE SKIP
  * LOCKED.  If it was updated meanwhile, the newest version is locked and looked
