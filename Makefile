@@ -122,7 +122,7 @@ bench-worker:
 
 bench-scale:
 	$(call get_ready,run)
-	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c max_wal_size=16GB -c autovacuum=off bench/scale
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c max_wal_size=12GB -c autovacuum=off bench/scale
 
 bench-backlog:
 	$(call get_ready,run)
