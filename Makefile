@@ -14,6 +14,7 @@
 #			(VERBOSE=1 shows each assertion; what they wrote is in results/)
 #	make stop	stops the clusters that KEEP=1 left running
 #
+# BENCH_SHARED_BUFFERS is how much memory the benchmarks' clusters have (4GB).
 # PG_CONFIG chooses the PostgreSQL to build for; WERROR=1 makes warnings errors.
 # The targets from "make test" on install missing Debian packages by themselves,
 # so this file must parse where the server headers are not installed yet.
