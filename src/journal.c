@@ -61,9 +61,9 @@ json_end(StringInfo json)
 static void
 json_key(StringInfo json, const char *key)
 {
-	if (json->len > 1)
-		appendStringInfoString(json, ", ");
-	appendStringInfo(json, "\"%s\": ", key);
+	appendStringInfoString(json, json->len > 1 ? ", \"" : "\"");
+	appendStringInfoString(json, key);
+	appendStringInfoString(json, "\": ");
 }
 
 void
@@ -76,8 +76,11 @@ json_text(StringInfo json, const char *key, const char *value)
 void
 json_number(StringInfo json, const char *key, int64 value)
 {
+	char		digits[MAXINT8LEN + 1];
+
 	json_key(json, key);
-	appendStringInfo(json, INT64_FORMAT, value);
+	(void) pg_lltoa(value, digits);
+	appendStringInfoString(json, digits);
 }
 
 void
@@ -107,7 +110,11 @@ json_uuids(StringInfo json, const char *key, const pg_uuid_t *ids, int nids)
 	json_key(json, key);
 	appendStringInfoChar(json, '[');
 	for (int i = 0; i < nids; i++)
-		appendStringInfo(json, "%s\"%s\"", i > 0 ? ", " : "", uuid_text(&ids[i]));
+	{
+		appendStringInfoString(json, i > 0 ? ", \"" : "\"");
+		appendStringInfoString(json, uuid_text(&ids[i]));
+		appendStringInfoChar(json, '"');
+	}
 	appendStringInfoChar(json, ']');
 }
 
