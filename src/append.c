@@ -529,6 +529,7 @@ open_target(Appending *append, Target which, AclMode privilege)
 	append->kept = *slot;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	append->estate = CreateExecutorState();
+	append->estate->es_snapshot = GetActiveSnapshot();
 }
 
 /* Begin to write as a statement would, in the memory of the executor's state. */
