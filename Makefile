@@ -7,11 +7,14 @@
 #	make bench	the benchmark
 #	make bench-worker	how long a guest waits where a background worker seats the bookings
 #	make bench-scale	what a booking costs in databases of several sizes
+#	make bench-backlog	what taking the next one costs, with a backlog and beside a transaction left open for an hour
+#	make bench-crowd	64 clients on one restaurant for ten minutes
 #	make check-regress | check-isolation | check-pgtap | check-tap [TESTS="name …"]
 #			one kind of test, optionally only the tests named
 #			(VERBOSE=1 shows each assertion; what they wrote is in results/)
 #	make stop	stops the clusters that KEEP=1 left running
 #
+# BENCH_SHARED_BUFFERS is how much memory the benchmarks' clusters have (4GB).
 # PG_CONFIG chooses the PostgreSQL to build for; WERROR=1 makes warnings errors.
 # The targets from "make test" on install missing Debian packages by themselves,
 # so this file must parse where the server headers are not installed yet.
@@ -80,7 +83,8 @@ $(BUILT_SQL): $(SQL_PARTS:%=sql/%.sql) $(EXTENSION).control Makefile
 TEST_KINDS = regress isolation pgtap tap
 TEST_SETTINGS = -c fsync=off -c max_prepared_transactions=10
 BENCH_FSYNC ?= on
-BENCH_SETTINGS = -c fsync=$(BENCH_FSYNC) -c shared_buffers=1GB -c max_wal_size=4GB \
+BENCH_SHARED_BUFFERS ?= 4GB
+BENCH_SETTINGS = -c fsync=$(BENCH_FSYNC) -c shared_buffers=$(BENCH_SHARED_BUFFERS) -c max_wal_size=4GB \
 	-c min_wal_size=1GB -c checkpoint_timeout=30min
 KEEP_CLUSTER = $(if $(filter 1,$(KEEP)),-k)
 
@@ -90,7 +94,7 @@ define get_ready
 	@scripts/install
 endef
 
-.PHONY: test demo pictures bench bench-worker bench-scale stop check-version $(TEST_KINDS:%=check-%)
+.PHONY: test demo pictures bench bench-worker bench-scale bench-backlog bench-crowd stop check-version $(TEST_KINDS:%=check-%)
 
 test: check-version
 	$(call get_ready,test)
@@ -119,8 +123,16 @@ bench-worker:
 
 bench-scale:
 	$(call get_ready,run)
-	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c shared_buffers=4GB \
-		-c max_wal_size=16GB -c autovacuum=off bench/scale
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c max_wal_size=12GB -c autovacuum=off bench/scale
+
+bench-backlog:
+	$(call get_ready,run)
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c max_wal_size=16GB -c checkpoint_timeout=2h bench/backlog
+
+# Every line of the log begins with the database and the SQLSTATE: the errors are counted there.
+bench-crowd:
+	$(call get_ready,run)
+	@scripts/with_cluster $(KEEP_CLUSTER) $(BENCH_SETTINGS) -c log_line_prefix='%m [%p] %d %e ' bench/crowd
 
 stop:
 	@scripts/with_cluster -s

@@ -3,13 +3,21 @@
  * client.c
  *		The one client that drives all competitors.
  *
- * usage: client COMPETITOR CLIENTS FIRST COUNT WARM_UP
+ * usage: client [-t] [-w FILE] COMPETITOR CLIENTS FIRST COUNT WARM_UP
  *
  * Processes the rows FIRST to FIRST + COUNT - 1 of bench.work with so many
  * connections at once, after each of them has processed WARM_UP rows more
  * that are not counted, from FIRST + COUNT on.  Prints one line:
  * bookings per second, bookings confirmed, median and 95th percentile of the
  * time of one in microseconds, round trips per booking, transactions failed.
+ *
+ *	-t			each connection calls bench.touch() first: the pages that a connection
+ *				touches for the first time it has to map, which one that comes from a
+ *				pool did long ago
+ *	-w FILE		each connection first processes its part of what bench.work holds,
+ *				so that it has made all its plans; then FILE.ready is written, and the
+ *				client waits until FILE exists before it reads the rows that count.
+ *				Meanwhile the tables may grow.
  *
  * All competitors prepare their statements beforehand and send text
  * parameters over the same connection; what differs is only what is sent:
@@ -40,6 +48,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_CLIENTS 64
 #define ID_SIZE 60
@@ -94,6 +103,9 @@ static double *latencies;
 static int	nclients;
 static int	nitems;
 static int	nwarm_up;
+static const char *first_item;
+static bool touch_memory = false;
+static const char *wait_for = NULL;
 static int	next_item = 0;
 static pthread_barrier_t start_line;
 
@@ -896,8 +908,9 @@ load_tables(Item *item, char *list)
 		item->tables[item->ntables++] = id;
 }
 
-static void
-load_items(const char *first)
+/* Read so many rows of bench.work, the first of them at n = from or behind; how many there are. */
+static int
+load_items(const char *from, int wanted)
 {
 	static const char *const query =
 		"SELECT booking_id, restaurant_id, start_at, end_at, booking_id || ':6', array_to_string(table_ids, ','), arrival, "
@@ -914,12 +927,10 @@ load_items(const char *first)
 	PGconn	   *conn = PQconnectdb("");
 	PGresult   *result;
 
-	snprintf(limit, sizeof(limit), "%d", nitems + nclients * nwarm_up);
-	result = PQexecParams(conn, query, 2, NULL, PARAMS(first, limit), NULL, NULL, 0);
+	snprintf(limit, sizeof(limit), "%d", wanted);
+	result = PQexecParams(conn, query, 2, NULL, PARAMS(from, limit), NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("could not load the work", PQerrorMessage(conn));
-	if (PQntuples(result) < nitems + nclients * nwarm_up)
-		die("there are too few waiting bookings", first);
 	items = calloc(PQntuples(result), sizeof(Item));
 	for (int i = 0; i < PQntuples(result); i++)
 	{
@@ -936,6 +947,36 @@ load_items(const char *first)
 		items[i].confirmed_event = PQgetvalue(result, i, 10);
 	}
 	PQfinish(conn);
+	return PQntuples(result);
+}
+
+/* Go through memory as a connection has that has been open for long. */
+static void
+touch_pages(Worker *worker)
+{
+	PGresult   *result = PQexec(worker->conn, "SELECT bench.touch()");
+
+	check(worker, result);
+	PQclear(result);
+}
+
+/* Make all plans with what there is now, and wait for what will be. */
+static void
+process_and_wait(Worker *workers)
+{
+	int			nrows = load_items("-1000000", 1000000);
+	char		ready[1024];
+	FILE	   *file;
+
+	for (int i = 0; i < nrows; i++)
+		competitor->process(&workers[i % nclients], &items[i]);
+	snprintf(ready, sizeof(ready), "%s.ready", wait_for);
+	file = fopen(ready, "w");
+	if (file == NULL)
+		die("could not write", ready);
+	fclose(file);
+	while (access(wait_for, F_OK) != 0)
+		nanosleep(&(struct timespec) {.tv_nsec = 100000000}, NULL);
 }
 
 static void *
@@ -944,7 +985,8 @@ work(void *argument)
 	Worker	   *worker = argument;
 	int			i;
 
-	worker->conn = connect_and_prepare();
+	if (touch_memory)
+		touch_pages(worker);
 	for (i = 0; i < nwarm_up; i++)
 		competitor->process(worker, &items[nitems + worker->number * nwarm_up + i]);
 	if (competitor->finish)
@@ -990,33 +1032,58 @@ report(const Worker *workers, double seconds)
 		   latencies[nitems * 95 / 100], (double) round_trips / nitems, failed);
 }
 
+static void
+parse_arguments(int argc, char **argv)
+{
+	int			option;
+
+	while ((option = getopt(argc, argv, "tw:")) != -1)
+	{
+		if (option == 't')
+			touch_memory = true;
+		else if (option == 'w')
+			wait_for = optarg;
+		else
+			exit(1);
+	}
+	if (argc - optind != 5)
+		die("usage", "client [-t] [-w FILE] COMPETITOR CLIENTS FIRST COUNT WARM_UP");
+	argv += optind;
+	for (size_t i = 0; i < lengthof(competitors); i++)
+	{
+		if (strcmp(competitors[i].name, argv[0]) == 0)
+			competitor = &competitors[i];
+	}
+	nclients = atoi(argv[1]);
+	first_item = argv[2];
+	nitems = atoi(argv[3]);
+	nwarm_up = atoi(argv[4]);
+	if (competitor == NULL || nclients < 1 || nclients > MAX_CLIENTS || nitems < 1 || nwarm_up < 0)
+		die("bad arguments", argv[0]);
+}
+
 int
 main(int argc, char **argv)
 {
 	static Worker workers[MAX_CLIENTS];
 	double		start;
 
-	if (argc != 6)
-		die("usage", "client COMPETITOR CLIENTS FIRST COUNT WARM_UP");
-	for (size_t i = 0; i < lengthof(competitors); i++)
-	{
-		if (strcmp(competitors[i].name, argv[1]) == 0)
-			competitor = &competitors[i];
-	}
-	nclients = atoi(argv[2]);
-	nitems = atoi(argv[4]);
-	nwarm_up = atoi(argv[5]);
-	if (competitor == NULL || nclients < 1 || nclients > MAX_CLIENTS || nitems < 1 || nwarm_up < 0)
-		die("bad arguments", argv[1]);
-
-	load_items(argv[3]);
-	latencies = calloc(nitems, sizeof(double));
-	pthread_barrier_init(&start_line, NULL, nclients + 1);
+	parse_arguments(argc, argv);
 	for (int i = 0; i < nclients; i++)
 	{
 		workers[i].number = i;
 		workers[i].chance[0] = (unsigned short) i;
 		workers[i].chance[1] = (unsigned short) time(NULL);
+		workers[i].conn = connect_and_prepare();
+	}
+	if (wait_for != NULL)
+		process_and_wait(workers);
+	if (load_items(first_item, nitems + nclients * nwarm_up) < nitems + nclients * nwarm_up)
+		die("there are too few waiting bookings", first_item);
+	latencies = calloc(nitems, sizeof(double));
+	pthread_barrier_init(&start_line, NULL, nclients + 1);
+	for (int i = 0; i < nclients; i++)
+	{
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
 			die("could not start", "a thread");
 	}

@@ -37,7 +37,7 @@ SET synchronous_commit TO off;
 SET maintenance_work_mem TO '1GB';
 SET work_mem TO '256MB';
 
-CREATE SCHEMA bench;
+CREATE SCHEMA IF NOT EXISTS bench;
 
 SELECT date_trunc('day', now(), 'UTC') + interval '1 day' AS first_day \gset
 

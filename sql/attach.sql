@@ -64,19 +64,6 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_states() IS
 	'Internal to attach(): labels of the state enum';
 
--- attach_watched_columns(): what the AFTER trigger on updates of bookings looks at.  The BEFORE trigger moves
--- the version with every change of state or facts, so the version alone tells; a longer WHEN clause would be
--- parsed anew by every UPDATE, which costs more than calling the function.
-CREATE FUNCTION assignment_v3.attach_watched_columns()
-RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path TO pg_catalog, pg_temp
-AS $$
-SELECT ARRAY['assignment_state_version'];
-$$;
-COMMENT ON FUNCTION assignment_v3.attach_watched_columns() IS
-	'Internal to attach(): columns of bookings in the WHEN clause of the AFTER UPDATE trigger';
-
 -- attach_tables(): every table, in an order that lets foreign keys look back.
 CREATE FUNCTION assignment_v3.attach_tables()
 RETURNS TABLE (relation text, own boolean, storage text, comment text)
@@ -657,26 +644,26 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_indexes() IS
 	'Internal to attach(): the indexes of a complete schema';
 
--- attach_triggers(): the triggers.  Their names sort last, so that ours see a row as the app's own
--- triggers leave it; watches says that the trigger fires only if a watched column of bookings changed.
+-- attach_triggers(): the triggers.  Their names sort last, so that ours see a row as the app's own triggers leave it.
+-- None has a WHEN clause: that would be parsed by every UPDATE of bookings, which costs more than calling the function.
 CREATE FUNCTION assignment_v3.attach_triggers()
-RETURNS TABLE (relation text, name text, timing text, events text, level text, watches boolean, function text)
+RETURNS TABLE (relation text, name text, timing text, events text, level text, function text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path TO pg_catalog, pg_temp
 AS $$
 VALUES
-	('bookings', 'zzz_assignment_v3_insert', 'BEFORE', 'INSERT', 'ROW', false, 'booking_validate'),
-	('bookings', 'zzz_assignment_v3_enqueue', 'AFTER', 'INSERT', 'ROW', false, 'booking_record'),
-	('bookings', 'zzz_assignment_v3_validate', 'BEFORE', 'UPDATE', 'ROW', false, 'booking_validate'),
-	('bookings', 'zzz_assignment_v3_record', 'AFTER', 'UPDATE', 'ROW', true, 'booking_record'),
-	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'BEFORE', 'UPDATE OR DELETE', 'ROW', false, 'history_append_only'),
-	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'history_append_only'),
-	('booking_assignment_state_history', 'zzz_assignment_v3_events', 'AFTER', 'INSERT', 'STATEMENT', false, 'history_record_events'),
-	('binding', 'zzz_assignment_v3_rebind', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'STATEMENT', false, 'binding_changed'),
-	('rollout', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', false, 'audit_change'),
-	('rollout', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'audit_change'),
-	('kill_switch', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', false, 'audit_change'),
-	('kill_switch', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', false, 'audit_change');
+	('bookings', 'zzz_assignment_v3_insert', 'BEFORE', 'INSERT', 'ROW', 'booking_validate'),
+	('bookings', 'zzz_assignment_v3_enqueue', 'AFTER', 'INSERT', 'ROW', 'booking_record'),
+	('bookings', 'zzz_assignment_v3_validate', 'BEFORE', 'UPDATE', 'ROW', 'booking_validate'),
+	('bookings', 'zzz_assignment_v3_record', 'AFTER', 'UPDATE', 'ROW', 'booking_record'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_append_only', 'BEFORE', 'UPDATE OR DELETE', 'ROW', 'history_append_only'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', 'history_append_only'),
+	('booking_assignment_state_history', 'zzz_assignment_v3_events', 'AFTER', 'INSERT', 'STATEMENT', 'history_record_events'),
+	('binding', 'zzz_assignment_v3_rebind', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'STATEMENT', 'binding_changed'),
+	('rollout', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', 'audit_change'),
+	('rollout', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', 'audit_change'),
+	('kill_switch', 'zzz_assignment_v3_audit', 'AFTER', 'INSERT OR UPDATE OR DELETE', 'ROW', 'audit_change'),
+	('kill_switch', 'zzz_assignment_v3_audit_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', 'audit_change');
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_triggers() IS
 	'Internal to attach(): the triggers of a complete schema';
@@ -1019,9 +1006,9 @@ COMMENT ON FUNCTION assignment_v3.attach_exclusion_exists(oid) IS
 	'Internal to attach(): whether the no-double-booking constraint is there under any name';
 
 -- attach_trigger_state(): missing, differs, disabled or kept.  A trigger differs if it calls another function, fires
--- at other times, or looks at other columns.
+-- at other times, or only under some condition.
 CREATE FUNCTION assignment_v3.attach_trigger_state(relation oid, trigger_name text, timing text, events text,
-	level text, watches boolean, function_name text)
+	level text, function_name text)
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
@@ -1032,9 +1019,7 @@ SELECT COALESCE((
 			OR t.tgtype <> CASE level WHEN 'ROW' THEN 1 ELSE 0 END + CASE timing WHEN 'BEFORE' THEN 2 ELSE 0 END
 				+ CASE WHEN events ~ 'INSERT' THEN 4 ELSE 0 END + CASE WHEN events ~ 'DELETE' THEN 8 ELSE 0 END
 				+ CASE WHEN events ~ 'UPDATE' THEN 16 ELSE 0 END + CASE WHEN events ~ 'TRUNCATE' THEN 32 ELSE 0 END
-			OR cardinality(t.tgattr) > 0 OR (t.tgqual IS NOT NULL) <> watches
-			OR watches AND NOT (seen.columns @> assignment_v3.attach_watched_columns()
-				AND seen.columns <@ assignment_v3.attach_watched_columns())
+			OR cardinality(t.tgattr) > 0 OR t.tgqual IS NOT NULL
 			THEN 'differs'
 		WHEN t.tgenabled IN ('D', 'R') THEN 'disabled'
 		ELSE 'kept'
@@ -1042,17 +1027,10 @@ SELECT COALESCE((
 	FROM pg_trigger AS t
 	JOIN pg_proc AS p ON p.oid = t.tgfoid
 	JOIN pg_namespace AS n ON n.oid = p.pronamespace
-	CROSS JOIN LATERAL (
-		SELECT array_agg(a.attname::text) AS columns
-		FROM pg_depend AS d
-		JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-		WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
-			AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-	) AS seen
 	WHERE t.tgrelid = relation AND t.tgname = trigger_name AND NOT t.tgisinternal
 ), 'missing');
 $$;
-COMMENT ON FUNCTION assignment_v3.attach_trigger_state(oid, text, text, text, text, boolean, text) IS
+COMMENT ON FUNCTION assignment_v3.attach_trigger_state(oid, text, text, text, text, text) IS
 	'Internal to attach(): how a trigger compares with the wanted one';
 
 -- attach_missing_columns(): columns that an existing table lacks.  Rows that are there have no value for a column that is
@@ -1424,7 +1402,7 @@ CROSS JOIN LATERAL (
 	WHERE t.level > 0
 ) AS c
 CROSS JOIN LATERAL assignment_v3.attach_trigger_state(c.oid, 'zzz_assignment_v3_no_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT',
-	false, 'history_append_only') AS s (state)
+	'history_append_only') AS s (state)
 JOIN LATERAL assignment_v3.attach_partition_finish(r.relation, c.qualified, '') AS f ON f.kind = 'trigger'
 WHERE r.relation = 'booking_assignment_state_history' AND r.kind = 'p' AND s.state <> 'kept';
 $$;
@@ -1550,18 +1528,13 @@ SELECT ARRAY[3, t.ordinal], 'trigger',
 			format('%s %s ON %s', t.timing, t.events, r.qualified),
 			CASE WHEN t.function = 'history_record_events' THEN 'REFERENCING NEW TABLE AS inserted' END,
 			'FOR EACH ' || t.level,
-			CASE WHEN t.watches THEN 'WHEN (' || w.condition || ')' END,
 			format('EXECUTE FUNCTION assignment_v3.%I();', t.function))
 	END,
 	CASE WHEN r.oid IS NOT NULL THEN 'SHARE ROW EXCLUSIVE on ' || r.qualified END, NULL
 FROM assignment_v3.attach_triggers() WITH ORDINALITY
-	AS t (relation, name, timing, events, level, watches, function, ordinal)
+	AS t (relation, name, timing, events, level, function, ordinal)
 JOIN assignment_v3.attach_relations(app_schema) AS r ON r.relation = t.relation
-CROSS JOIN LATERAL assignment_v3.attach_trigger_state(r.oid, t.name, t.timing, t.events, t.level, t.watches, t.function) AS s (state)
-CROSS JOIN (
-	SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', c.name), E'\n        OR ' ORDER BY c.n)
-	FROM unnest(assignment_v3.attach_watched_columns()) WITH ORDINALITY AS c (name, n)
-) AS w (condition)
+CROSS JOIN LATERAL assignment_v3.attach_trigger_state(r.oid, t.name, t.timing, t.events, t.level, t.function) AS s (state)
 WHERE s.state <> 'kept';
 $$;
 COMMENT ON FUNCTION assignment_v3.attach_plan_triggers(text) IS

@@ -4,13 +4,20 @@
  *		The rows of a decision, written as COPY writes rows.
  *
  * A decision adds a dozen rows to assignments, history, attempts, events and
- * outbox.  As INSERT statements they would cost more for the executor's set-up, and for
- * parsing each table's CHECK constraints anew in every statement, than for
- * the rows.  So they are formed here and handed to the table and its indexes,
- * as COPY and the logical replication of PostgreSQL do it.  Nothing is left
- * out: defaults, generated columns, constraints, partitions, and the triggers
- * of the app, by row and by statement.  Only rewrite rules do not apply, as
- * with COPY.
+ * outbox, and updates the booking's.  As statements they would cost more for the
+ * executor's set-up, and for parsing each table's CHECK constraints anew in every
+ * statement, than for the rows.  So they are formed here and handed to the table
+ * and its indexes, as COPY and the logical replication of PostgreSQL do it.
+ * Nothing is left out: defaults, generated columns, constraints, partitions, and
+ * the triggers of the app, by row and by statement.  Only rewrite rules do not
+ * apply, as with COPY.
+ *
+ * One thing is not asked again.  Who moves a booking has locked its row, FOR NO
+ * KEY UPDATE at the least, and fails if that row is not there to be updated in
+ * the end.  A foreign key to this very booking, for which PostgreSQL would look
+ * the row up and lock it FOR KEY SHARE once for each row of the trail, holds by
+ * that.  Foreign keys to anything else are checked as ever, and so are those of
+ * rows that are written without such a lock.
  *
  * What can be known before a row is seen is kept per target from call to
  * call: which value goes into which column and by which conversion, the
@@ -18,7 +25,8 @@
  * It is made anew after any invalidation of the relation or of a function, and
  * for each generation of the binding.  What is replaced may still be in use
  * further up the stack, where a trigger has called us again; it lives until
- * the transaction ends.
+ * the transaction ends.  Kept too is what strings came to that return with every
+ * decision, such as the labels of states and the context of most events.
  *
  * The caller has the owner's rights and the app's search_path already, see
  * store_enter().  Locks: ROW EXCLUSIVE on the target, until the transaction
@@ -33,13 +41,16 @@
 #include "access/xact.h"
 #include "append.h"
 #include "binding.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "compat.h"
 #include "executor/execPartition.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "lookup.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
@@ -47,6 +58,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -58,16 +70,21 @@
 
 #define MAX_FIELDS 10
 
+/* strings of a column whose values are kept, at most, and how long they are */
+#define KEPT_VALUES 32
+#define KEPT_STRING_SIZE 256
+
 typedef enum Target
 {
 	TARGET_HISTORY,
 	TARGET_EVENTS,
 	TARGET_ATTEMPTS,
 	TARGET_OUTBOX,
-	TARGET_ASSIGNMENTS
+	TARGET_ASSIGNMENTS,
+	TARGET_BOOKING				/* the only one whose row is updated */
 } Target;
 
-#define TARGET_COUNT (TARGET_ASSIGNMENTS + 1)
+#define TARGET_COUNT (TARGET_BOOKING + 1)
 
 /* What becomes of a row that meets another one with its key. */
 typedef enum Conflict
@@ -131,6 +148,11 @@ static const struct
 		{{"booking_id", FIELD_UUID}, {"table_id", FIELD_UUID}, {"start_at", FIELD_TIME},
 		{"end_at", FIELD_TIME}, {"assigned_at", FIELD_TIME}, {"restaurant_id", FIELD_UUID, true}}
 	},
+	[TARGET_BOOKING] = {
+		BOUND_BOOKINGS, CONFLICT_ERROR, 5,
+		{{"assignment_state", FIELD_STRING}, {"assignment_state_version", FIELD_INTEGER},
+		{"status", FIELD_STRING}, {"assignment_strategy", FIELD_STRING}, {"updated_at", FIELD_TIME}}
+	},
 };
 
 /* A row to be: its values in the order of the target's fields. */
@@ -145,10 +167,19 @@ typedef enum ColumnSource
 	COLUMN_NULL,				/* dropped, generated, or without a default */
 	COLUMN_DEFAULT,
 	COLUMN_ID,					/* a random id by default, so ours will do */
+	COLUMN_STORED,				/* as the row has it that is updated */
 	COLUMN_AS_IS,				/* a field of the column's own type */
 	COLUMN_AS_TEXT,
 	COLUMN_BY_INPUT				/* a field that the type's input function takes */
 } ColumnSource;
+
+/* What a string came to, once it has been seen twice: most strings come only once. */
+typedef struct KeptValue
+{
+	uint32		seen;			/* hash of the last string that would belong here */
+	char	   *string;			/* NULL if none does yet */
+	Datum		value;
+} KeptValue;
 
 typedef struct KeptColumn
 {
@@ -158,6 +189,9 @@ typedef struct KeptColumn
 	FmgrInfo	input;
 	Oid			ioparam;
 	int32		typmod;
+	bool		by_value;
+	int16		length;
+	KeptValue  *kept;			/* where a string always comes to the same value */
 } KeptColumn;
 
 typedef struct KeptTarget
@@ -169,6 +203,7 @@ typedef struct KeptTarget
 	int			natts;
 	KeptColumn *columns;
 	ExprState **checks;			/* of the CHECK constraints, in their order */
+	List	   *booking_keys;	/* triggers that check foreign keys to the booking alone */
 } KeptTarget;
 
 /* One call. */
@@ -178,6 +213,7 @@ typedef struct Appending
 	Conflict	conflict;
 	const FieldValues *rows;
 	TupleTableSlot **slots;		/* one for each row */
+	TupleTableSlot *stored;		/* the row that is updated */
 	KeptTarget	kept;
 	Relation	relation;
 	EState	   *estate;
@@ -199,7 +235,7 @@ relation_invalidated(Datum arg, Oid relid)
 	}
 }
 
-/* A function that a default or a CHECK calls may be another now, or a domain. */
+/* A function that a default or a CHECK calls may be another now, or a domain or an enum. */
 static void
 function_invalidated(Datum arg, int cache, uint32 hash)
 {
@@ -212,6 +248,7 @@ AppendInit(void)
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, function_invalidated, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, function_invalidated, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, function_invalidated, (Datum) 0);
 }
 
 /*
@@ -268,8 +305,12 @@ keep_field(KeptColumn *column, Form_pg_attribute attribute, FieldKind kind)
 	{
 		column->source = COLUMN_BY_INPUT;
 		column->typmod = attribute->atttypmod;
+		column->by_value = attribute->attbyval;
+		column->length = attribute->attlen;
 		getTypeInputInfo(attribute->atttypid, &input, &column->ioparam);
 		fmgr_info(input, &column->input);
+		if (kind == FIELD_STRING && (input == F_JSONB_IN || input == F_ENUM_IN))
+			column->kept = palloc0(sizeof(KeptValue) * KEPT_VALUES);
 	}
 }
 
@@ -324,12 +365,14 @@ keep_columns(KeptTarget *kept, Target which, Relation relation)
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 		KeptColumn *column = &kept->columns[i];
 
-		if (attribute->attisdropped || attribute->attgenerated)
+		if (attribute->attisdropped)
 			continue;
-		column->field = find_field(which, attribute);
+		column->field = attribute->attgenerated ? -1 : find_field(which, attribute);
 		if (column->field >= 0)
 			keep_field(column, attribute, targets[which].fields[column->field].kind);
-		else
+		else if (which == TARGET_BOOKING)
+			column->source = COLUMN_STORED;
+		else if (!attribute->attgenerated)
 			keep_default(column, relation, attribute);
 	}
 }
@@ -347,6 +390,45 @@ keep_checks(KeptTarget *kept, Relation relation)
 		Expr	   *check = stringToNode(constraints->check[i].ccbin);
 
 		kept->checks[i] = ExecInitExpr(expression_planner(check), NULL);
+	}
+}
+
+/* Does a foreign key lead from the booking's id here to the id in bookings? */
+static bool
+is_booking_key(const ForeignKeyCacheInfo *key, AttrNumber booking_id)
+{
+	const Binding *binding = binding_get();
+
+	return key->confrelid == binding->relids[BOUND_BOOKINGS] && key->nkeys == 1 &&
+		key->conkey[0] == booking_id &&
+		key->confkey[0] == binding->booking_columns[BOOKING_ID];
+}
+
+/*
+ * The triggers that check foreign keys to the booking.  None counts where a
+ * trigger may put another booking into a row.
+ */
+static void
+keep_booking_keys(KeptTarget *kept, Relation relation)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+	AttrNumber	booking_id = get_attnum(RelationGetRelid(relation), "booking_id");
+	ListCell   *cell;
+
+	if (triggers == NULL || triggers->trig_insert_before_row)
+		return;
+	foreach(cell, RelationGetFKeyList(relation))
+	{
+		const ForeignKeyCacheInfo *key = lfirst(cell);
+
+		if (!is_booking_key(key, booking_id))
+			continue;
+		for (int i = 0; i < triggers->numtriggers; i++)
+		{
+			if (triggers->triggers[i].tgconstraint == key->conoid &&
+				triggers->triggers[i].tgfoid == F_RI_FKEY_CHECK_INS)
+				kept->booking_keys = lappend_oid(kept->booking_keys, triggers->triggers[i].tgoid);
+		}
 	}
 }
 
@@ -371,6 +453,7 @@ keep(Target which, Relation relation)
 		check_columns(which, relation);
 		keep_columns(&made, which, relation);
 		keep_checks(&made, relation);
+		keep_booking_keys(&made, relation);
 	}
 	PG_CATCH();
 	{
@@ -391,9 +474,9 @@ keep(Target which, Relation relation)
  */
 
 static void
-check_privilege(Relation relation)
+check_privilege(Relation relation, AclMode privilege)
 {
-	AclResult	result = pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT);
+	AclResult	result = pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), privilege);
 
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_TABLE, RelationGetRelationName(relation));
@@ -412,37 +495,77 @@ begin_routing(Appending *append)
 	append->routing = ExecSetupPartitionTupleRouting(append->estate, append->relation);
 }
 
+/* Ask no trigger whether a booking is there whose row the caller has locked. */
+static void
+trust_lock(Appending *append)
+{
+	TriggerDesc *triggers = append->root->ri_TrigDesc;	/* a copy of our own */
+	int			nleft = 0;
+
+	if (append->kept.booking_keys == NIL)
+		return;
+	triggers->trig_insert_after_row = false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger		trigger = triggers->triggers[i];
+
+		if (list_member_oid(append->kept.booking_keys, trigger.tgoid))
+			continue;
+		triggers->trig_insert_after_row |=
+			TRIGGER_TYPE_MATCHES(trigger.tgtype, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
+								 TRIGGER_TYPE_INSERT);
+		triggers->triggers[nleft++] = trigger;
+	}
+	triggers->numtriggers = nleft;
+}
+
 /* The relation is locked before what is kept is looked at, so that it stays true. */
 static void
-append_begin(Appending *append, Target which, const FieldValues *rows, int nrows)
+open_target(Appending *append, Target which, AclMode privilege)
 {
 	const KeptTarget *slot = &kept_targets[which];
-	MemoryContext caller;
 
 	memset(append, 0, sizeof(Appending));
 	append->which = which;
-	append->conflict = targets[which].conflict;
-	if (which == TARGET_ASSIGNMENTS && binding_get()->deferrable_ledger)
-		append->conflict = CONFLICT_ERROR;
-	append->rows = rows;
 	append->relation = table_open(binding_target(targets[which].relation), RowExclusiveLock);
-	check_privilege(append->relation);
+	check_privilege(append->relation, privilege);
 	if (!slot->valid || slot->relid != RelationGetRelid(append->relation) ||
 		slot->generation != binding_get()->generation)
 		keep(which, append->relation);
 	append->kept = *slot;
-
 	PushActiveSnapshot(GetTransactionSnapshot());
 	append->estate = CreateExecutorState();
-	caller = MemoryContextSwitchTo(append->estate->es_query_cxt);
+	append->estate->es_snapshot = GetActiveSnapshot();
+}
+
+/* Begin to write as a statement would, in the memory of the executor's state. */
+static void
+begin_statement(Appending *append, CmdType operation, int rangetable_index)
+{
 	append->root = makeNode(ResultRelInfo);
-	InitResultRelInfo(append->root, append->relation, 0, NULL, 0);
+	InitResultRelInfo(append->root, append->relation, rangetable_index, NULL, 0);
 	append->root->ri_ConstraintExprs = append->kept.checks;
 	append->estate->es_output_cid = GetCurrentCommandId(true);
 	AfterTriggerBeginQuery();
 	append->capture = MakeTransitionCaptureState(append->relation->trigdesc,
 												 RelationGetRelid(append->relation),
-												 CMD_INSERT);
+												 operation);
+}
+
+static void
+append_begin(Appending *append, Target which, bool locked, const FieldValues *rows, int nrows)
+{
+	MemoryContext caller;
+
+	open_target(append, which, ACL_INSERT);
+	append->rows = rows;
+	append->conflict = targets[which].conflict;
+	if (which == TARGET_ASSIGNMENTS && binding_get()->deferrable_ledger)
+		append->conflict = CONFLICT_ERROR;
+	caller = MemoryContextSwitchTo(append->estate->es_query_cxt);
+	begin_statement(append, CMD_INSERT, 0);
+	if (locked)
+		trust_lock(append);
 	if (append->relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
 		begin_routing(append);
 	else
@@ -454,14 +577,14 @@ append_begin(Appending *append, Target which, const FieldValues *rows, int nrows
 	MemoryContextSwitchTo(caller);
 }
 
+/* The triggers by statement have run; those that wait for the end of it run here. */
 static void
-append_end(Appending *append)
+end_statement(Appending *append)
 {
-	ExecASInsertTriggers(append->estate, append->root, append->capture);
 	AfterTriggerEndQuery(append->estate);
 	if (append->routing)
 		ExecCleanupTupleRouting(append->routed, append->routing);
-	else
+	else if (append->root->ri_IndexRelationDescs)
 		ExecCloseIndices(append->root);
 	ExecResetTupleTable(append->estate->es_tupleTable, false);
 	ExecCloseResultRelations(append->estate);
@@ -510,6 +633,48 @@ field_string(FieldKind kind, Datum value)
 	pg_unreachable();
 }
 
+/* Keep what a string came to, in place of another one, if it is not seen for the first time. */
+static void
+keep_value(KeptColumn *column, KeptValue *kept, uint32 hash, const char *string, Datum value)
+{
+	MemoryContext caller;
+
+	if (kept->seen != hash || strlen(string) >= KEPT_STRING_SIZE)
+	{
+		kept->seen = hash;
+		return;
+	}
+	caller = MemoryContextSwitchTo(GetMemoryChunkContext(column->kept));
+	if (kept->string != NULL)
+	{
+		pfree(kept->string);
+		if (!column->by_value)
+			pfree(DatumGetPointer(kept->value));
+	}
+	kept->value = datumCopy(value, column->by_value, column->length);
+	kept->string = pstrdup(string);
+	MemoryContextSwitchTo(caller);
+}
+
+/* What a string comes to in a column; the value is the caller's own. */
+static Datum
+convert_string(KeptColumn *column, char *string)
+{
+	uint32		hash;
+	KeptValue  *kept;
+	Datum		value;
+
+	if (column->kept == NULL)
+		return InputFunctionCall(&column->input, string, column->ioparam, column->typmod);
+	hash = hash_bytes((const unsigned char *) string, (int) strlen(string));
+	kept = &column->kept[hash % KEPT_VALUES];
+	if (kept->string != NULL && strcmp(kept->string, string) == 0)
+		return datumCopy(kept->value, column->by_value, column->length);
+	value = InputFunctionCall(&column->input, string, column->ioparam, column->typmod);
+	keep_value(column, kept, hash, string, value);
+	return value;
+}
+
 /*
  * Fill a column from its field.  A type may have a say about null, so it is
  * asked.  Rows often share a string, such as the metadata of a walk; it is
@@ -529,14 +694,23 @@ fill_field(const Appending *append, int attribute, int row)
 	{
 		if (row > 0 && !isnull && given == append->rows[row - 1].values[column->field])
 			value = append->slots[row - 1]->tts_values[attribute];
+		else if (isnull)
+			value = InputFunctionCall(&column->input, NULL, column->ioparam, column->typmod);
 		else
-			value = InputFunctionCall(&column->input, isnull ? NULL : field_string(kind, given),
-									  column->ioparam, column->typmod);
+			value = convert_string(column, field_string(kind, given));
 	}
 	else if (column->source == COLUMN_AS_TEXT && !isnull)
 		value = CStringGetTextDatum(DatumGetCString(given));
 	slot->tts_values[attribute] = value;
 	slot->tts_isnull[attribute] = isnull;
+}
+
+/* Leave a column as it is. */
+static void
+fill_stored(const Appending *append, int attribute, TupleTableSlot *slot)
+{
+	slot->tts_values[attribute] = append->stored->tts_values[attribute];
+	slot->tts_isnull[attribute] = append->stored->tts_isnull[attribute];
 }
 
 static void
@@ -561,6 +735,9 @@ fill_slot(const Appending *append, int row)
 				break;
 			case COLUMN_ID:
 				slot->tts_values[i] = make_id();
+				break;
+			case COLUMN_STORED:
+				fill_stored(append, i, slot);
 				break;
 			case COLUMN_AS_IS:
 			case COLUMN_AS_TEXT:
@@ -600,12 +777,11 @@ prepare_row(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
 
 /* Is the row's key free, once whoever is about to write it has ended? */
 static bool
-key_is_free(Appending *append, ResultRelInfo *target, TupleTableSlot *slot)
+key_is_free(Appending *append, TupleTableSlot *slot)
 {
 	ItemPointerData conflict;
 
-	if (append->conflict == CONFLICT_ERROR || append->routing || target->ri_NumIndices == 0 ||
-		ExecCheckIndexConstraints(target, slot, append->estate, &conflict, NIL))
+	if (ExecCheckIndexConstraints(append->root, slot, append->estate, &conflict, NIL))
 		return true;
 	/* the table was free in the snapshot */
 	if (append->conflict == CONFLICT_YIELD && IsolationUsesXactSnapshot())
@@ -641,8 +817,9 @@ find_partition(Appending *append, TupleTableSlot **slot)
 
 /*
  * Insert a row as ON CONFLICT DO NOTHING does: tentatively, and take it back if
- * another transaction has put a conflicting one into an index meanwhile, so that
- * two of them never wait for each other.
+ * another one has its key, so that two transactions never wait for each other.
+ * Nobody is expected to have it, so it is looked for only if the row had to be
+ * taken back: it may have been somebody's who takes it back as well.
  */
 static bool
 insert_tentatively(Appending *append, TupleTableSlot *slot)
@@ -651,7 +828,7 @@ insert_tentatively(Appending *append, TupleTableSlot *slot)
 	bool		taken;
 	List	   *recheck;
 
-	while (key_is_free(append, append->root, slot))
+	do
 	{
 		uint32		token = SpeculativeInsertionLockAcquire(xid);
 
@@ -668,7 +845,7 @@ insert_tentatively(Appending *append, TupleTableSlot *slot)
 			list_free(recheck);
 			return true;
 		}
-	}
+	} while (key_is_free(append, slot));
 	return false;
 }
 
@@ -685,13 +862,11 @@ insert_one_by_one(Appending *append, int nrows)
 		CHECK_FOR_INTERRUPTS();
 		if (!prepare_row(append, target, slot))
 			continue;
-		if (append->conflict == CONFLICT_YIELD && append->routing == NULL)
+		if (append->conflict != CONFLICT_ERROR && append->routing == NULL)
 		{
 			inserted += insert_tentatively(append, slot);
 			continue;
 		}
-		if (!key_is_free(append, target, slot))
-			continue;
 		table_tuple_insert(target->ri_RelationDesc, slot, append->estate->es_output_cid, 0, NULL);
 		finish_row(append, target, slot);
 		inserted++;
@@ -722,15 +897,15 @@ may_insert_together(const Appending *append, int nrows)
 		(triggers == NULL || !triggers->trig_insert_before_row);
 }
 
-/* Append rows to a target; how many there were. */
+/* Append rows to a target, with the booking's row locked or not; how many there were. */
 static int
-append_rows(Target which, const FieldValues *rows, int nrows)
+append_rows(Target which, bool locked, const FieldValues *rows, int nrows)
 {
 	Appending	append;
 	MemoryContext caller;
 	volatile int inserted = 0;
 
-	append_begin(&append, which, rows, nrows);
+	append_begin(&append, which, locked, rows, nrows);
 	caller = MemoryContextSwitchTo(append.estate->es_query_cxt);
 	PG_TRY();
 	{
@@ -747,8 +922,113 @@ append_rows(Target which, const FieldValues *rows, int nrows)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
-	append_end(&append);
+	ExecASInsertTriggers(append.estate, append.root, append.capture);
+	end_statement(&append);
 	return inserted;
+}
+
+/*
+ * The booking
+ */
+
+/* Tell the executor's state which columns are set, for triggers and generated columns. */
+static void
+declare_updated(Appending *append)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < append->kept.natts; i++)
+	{
+		ColumnSource source = append->kept.columns[i].source;
+
+		if (source == COLUMN_AS_IS || source == COLUMN_AS_TEXT || source == COLUMN_BY_INPUT)
+			columns = bms_add_member(columns, i + 1 - FirstLowInvalidHeapAttributeNumber);
+	}
+	compat_declare_updated(append->estate, append->relation, columns);
+}
+
+/* Form the new row; what is null among the values stays as it is. */
+static void
+fill_update(const Appending *append)
+{
+	TupleTableSlot *slot = append->slots[0];
+
+	slot_getallattrs(append->stored);
+	fill_slot(append, 0);
+	for (int i = 0; i < append->kept.natts; i++)
+	{
+		const KeptColumn *column = &append->kept.columns[i];
+
+		if (column->source != COLUMN_NULL && column->source != COLUMN_STORED &&
+			append->rows[0].nulls[column->field])
+			fill_stored(append, i, slot);
+	}
+}
+
+/* Replace the stored row, with all that belongs to an UPDATE of it. */
+static void
+update_stored(Appending *append)
+{
+	EState	   *estate = append->estate;
+	ResultRelInfo *target = append->root;
+	TupleConstr *constraints = RelationGetDescr(append->relation)->constr;
+	TupleTableSlot *slot = append->slots[0];
+	ItemPointer stored = &append->stored->tts_tid;
+	List	   *recheck;
+
+	slot->tts_tableOid = RelationGetRelid(append->relation);
+	if (target->ri_TrigDesc && target->ri_TrigDesc->trig_update_before_row &&
+		!compat_before_update(estate, target, stored, slot))
+		elog(ERROR, "the locked booking was not updated");
+	if (constraints && constraints->has_generated_stored)
+		ExecComputeStoredGenerated(target, estate, slot, CMD_UPDATE);
+	if (constraints)
+		ExecConstraints(target, slot, estate);
+	recheck = compat_update_tuple(target, stored, slot, estate);
+	ExecARUpdateTriggers(estate, target, NULL, NULL, stored, NULL, slot, recheck,
+						 append->capture, false);
+	list_free(recheck);
+}
+
+/*
+ * Update a booking whose row the caller has locked, if it is of the version
+ * that the caller has seen; false if it is not.
+ */
+static bool
+amend_stored(const pg_uuid_t *booking_id, int version, const FieldValues *row)
+{
+	Appending	append;
+	MemoryContext caller;
+	volatile bool found = false;
+
+	open_target(&append, TARGET_BOOKING, ACL_UPDATE);
+	append.rows = row;
+	caller = MemoryContextSwitchTo(append.estate->es_query_cxt);
+	PG_TRY();
+	{
+		declare_updated(&append);
+		begin_statement(&append, CMD_UPDATE, 1);
+		ExecBSUpdateTriggers(append.estate, append.root);
+		append.slots = palloc(sizeof(TupleTableSlot *));
+		append.slots[0] = table_slot_create(append.relation, &append.estate->es_tupleTable);
+		append.stored = table_slot_create(append.relation, &append.estate->es_tupleTable);
+		found = lookup_booking_row(booking_id, version, append.stored);
+		if (found)
+		{
+			fill_update(&append);
+			update_stored(&append);
+		}
+		ExecASUpdateTriggers(append.estate, append.root, append.capture);
+	}
+	PG_CATCH();
+	{
+		kept_targets[TARGET_BOOKING].valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	end_statement(&append);
+	return found;
 }
 
 /*
@@ -772,9 +1052,9 @@ put_pointer(FieldValues *row, int field, const void *value)
 
 /* The trail has no gaps: what depends on a row must not go on without it. */
 static void
-append_all(Target which, const FieldValues *rows, int nrows)
+append_all(Target which, bool locked, const FieldValues *rows, int nrows)
 {
-	if (append_rows(which, rows, nrows) != nrows)
+	if (append_rows(which, locked, rows, nrows) != nrows)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("a trigger on relation \"%s\" has left out a row of the trail",
@@ -782,9 +1062,12 @@ append_all(Target which, const FieldValues *rows, int nrows)
 				 errhint("Its BEFORE INSERT triggers must not return null for rows of assignment_v3.")));
 }
 
-/* The history rows of one booking, by one actor. */
+/*
+ * The history rows of one booking, by one actor.  The booking is locked if its
+ * row is, by this subtransaction or one above it, and will be updated in it.
+ */
 void
-append_history(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
+append_history(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, bool locked,
 			   const pg_uuid_t *actor_id, const HistoryRow *rows, int nrows)
 {
 	FieldValues *values = palloc(sizeof(FieldValues) * nrows);
@@ -801,7 +1084,7 @@ append_history(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 		put(&values[i], 7, TimestampTzGetDatum(rows[i].created_at));
 		put_pointer(&values[i], 8, restaurant_id);
 	}
-	append_all(TARGET_HISTORY, values, nrows);
+	append_all(TARGET_HISTORY, locked, values, nrows);
 }
 
 /* The events of one booking. */
@@ -821,12 +1104,14 @@ append_events(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, const
 		put_pointer(&values[i], 5, restaurant_id);
 		put_pointer(&values[i], 6, booking_id);
 	}
-	append_all(TARGET_EVENTS, values, nrows);
+	append_all(TARGET_EVENTS, false, values, nrows);
 }
 
+/* An attempt at a booking, which is locked or not as for append_history(). */
 void
-append_attempt(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, int attempt_no,
-			   const char *strategy, bool success, const char *reason, const char *metadata)
+append_attempt(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, bool locked,
+			   int attempt_no, const char *strategy, bool success, const char *reason,
+			   const char *metadata)
 {
 	FieldValues row;
 
@@ -838,7 +1123,7 @@ append_attempt(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id, int 
 	put_pointer(&row, 5, metadata);
 	put(&row, 6, TimestampTzGetDatum(GetCurrentTimestamp()));
 	put_pointer(&row, 7, restaurant_id);
-	append_all(TARGET_ATTEMPTS, &row, 1);
+	append_all(TARGET_ATTEMPTS, locked, &row, 1);
 }
 
 /* Put a message into the outbox; the same key twice is one message. */
@@ -859,12 +1144,12 @@ append_message(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 	put_pointer(&row, 7, booking_id);
 	put_pointer(&row, 8, psprintf("%s:%s", event_type, dedupe_key));
 	put_pointer(&row, 9, payload);
-	(void) append_rows(TARGET_OUTBOX, &row, 1);
+	(void) append_rows(TARGET_OUTBOX, false, &row, 1);
 }
 
 /*
- * Tables for a booking, in the order given; those that somebody else has taken
- * are left out.  How many there were.
+ * Tables for a booking that is locked as for append_history(), in the order
+ * given; those that somebody else has taken are left out.  How many there were.
  */
 int
 append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
@@ -882,5 +1167,21 @@ append_assignments(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 		put(&rows[i], 4, TimestampTzGetDatum(now));
 		put_pointer(&rows[i], 5, restaurant_id);
 	}
-	return append_rows(TARGET_ASSIGNMENTS, rows, ntables);
+	return append_rows(TARGET_ASSIGNMENTS, true, rows, ntables);
+}
+
+/* Move a locked booking; status and strategy stay where they are NULL. */
+void
+amend_booking(const pg_uuid_t *booking_id, int version, AssignmentState state, int new_version,
+			  const char *status, const char *strategy)
+{
+	FieldValues row;
+
+	put_pointer(&row, 0, state_name(state));
+	put(&row, 1, Int32GetDatum(new_version));
+	put_pointer(&row, 2, status);
+	put_pointer(&row, 3, strategy);
+	put(&row, 4, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	if (!amend_stored(booking_id, version, &row))
+		elog(ERROR, "the locked booking was not updated");
 }

@@ -9,15 +9,20 @@
 #define COMPAT_H
 
 #include "postgres.h"
+#include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "commands/trigger.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "parser/parse_relation.h"
 #include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "utils/plancache.h"
 #include "utils/rangetypes.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 150000
@@ -71,6 +76,77 @@ compat_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot, EState *
 	return ExecInsertIndexTuples(target, slot, estate, false, taken != NULL, taken, NIL, false);
 #else
 	return ExecInsertIndexTuples(target, slot, estate, false, taken != NULL, taken, NIL);
+#endif
+}
+
+/*
+ * Make the one relation of an UPDATE known to the executor's state, with the
+ * columns that are set.  PostgreSQL 16 keeps these apart from the range table.
+ */
+static inline void
+compat_declare_updated(EState *estate, Relation relation, Bitmapset *columns)
+{
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(relation);
+	entry->relkind = relation->rd_rel->relkind;
+	entry->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, entry)->updatedCols = columns;
+	ExecInitRangeTable(estate, list_make1(entry), permissions);
+#else
+	entry->updatedCols = columns;
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+}
+
+/* Run the triggers before an update of a row; false if one of them refuses it. */
+static inline bool
+compat_before_update(EState *estate, ResultRelInfo *target, ItemPointer stored,
+					 TupleTableSlot *slot)
+{
+	EPQState	recheck;
+	TM_FailureData failure;
+
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(&recheck, estate, NULL, NIL, -1, NIL);
+	return ExecBRUpdateTriggers(estate, &recheck, target, stored, NULL, slot, NULL, &failure);
+#else
+	EvalPlanQualInit(&recheck, estate, NULL, NIL, -1);
+	return ExecBRUpdateTriggers(estate, &recheck, target, stored, NULL, slot, &failure);
+#endif
+}
+
+/*
+ * Replace a row that this transaction has locked, and tell the indexes, where
+ * they have to know; PostgreSQL 16 may let it be only the summarizing ones.
+ */
+static inline List *
+compat_update_tuple(ResultRelInfo *target, ItemPointer stored, TupleTableSlot *slot,
+					EState *estate)
+{
+	Relation	relation = target->ri_RelationDesc;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes;
+
+	simple_table_tuple_update(relation, stored, slot, GetActiveSnapshot(), &indexes);
+	if (indexes == TU_None)
+		return NIL;
+	ExecOpenIndices(target, false);
+	return ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL,
+								 indexes == TU_Summarizing);
+#else
+	bool		indexes;
+
+	simple_table_tuple_update(relation, stored, slot, GetActiveSnapshot(), &indexes);
+	if (!indexes)
+		return NIL;
+	ExecOpenIndices(target, false);
+	return ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL);
 #endif
 }
 

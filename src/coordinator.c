@@ -992,7 +992,7 @@ note_result(const Decision *decision)
 static TryResult
 write_rehearsal(Decision *decision)
 {
-	journal_write(&decision->journal);
+	journal_write(&decision->journal, false);
 	note_result(decision);
 	store_check_constraints();
 	return TRY_KEPT;
@@ -1038,7 +1038,7 @@ conclude(Decision *decision)
 	if (decision->mode == MODE_SHADOW)
 		record_rehearsal(decision);
 	else if (!decision->written)
-		journal_write(&decision->journal);
+		journal_write(&decision->journal, false);
 	keep_queue(decision);
 	keep_breaker(decision);
 	if (decision->mode == MODE_SHADOW)

@@ -61,9 +61,9 @@ json_end(StringInfo json)
 static void
 json_key(StringInfo json, const char *key)
 {
-	if (json->len > 1)
-		appendStringInfoString(json, ", ");
-	appendStringInfo(json, "\"%s\": ", key);
+	appendStringInfoString(json, json->len > 1 ? ", \"" : "\"");
+	appendStringInfoString(json, key);
+	appendStringInfoString(json, "\": ");
 }
 
 void
@@ -76,8 +76,11 @@ json_text(StringInfo json, const char *key, const char *value)
 void
 json_number(StringInfo json, const char *key, int64 value)
 {
+	char		digits[MAXINT8LEN + 1];
+
 	json_key(json, key);
-	appendStringInfo(json, INT64_FORMAT, value);
+	(void) pg_lltoa(value, digits);
+	appendStringInfoString(json, digits);
 }
 
 void
@@ -107,7 +110,11 @@ json_uuids(StringInfo json, const char *key, const pg_uuid_t *ids, int nids)
 	json_key(json, key);
 	appendStringInfoChar(json, '[');
 	for (int i = 0; i < nids; i++)
-		appendStringInfo(json, "%s\"%s\"", i > 0 ? ", " : "", uuid_text(&ids[i]));
+	{
+		appendStringInfoString(json, i > 0 ? ", \"" : "\"");
+		appendStringInfoString(json, uuid_text(&ids[i]));
+		appendStringInfoChar(json, '"');
+	}
 	appendStringInfoChar(json, ']');
 }
 
@@ -251,7 +258,7 @@ journal_restaurant(const Journal *journal)
 }
 
 static void
-write_history(Journal *journal)
+write_history(Journal *journal, bool locked)
 {
 	BeingWritten *entry = MemoryContextAlloc(TopTransactionContext, sizeof(BeingWritten));
 
@@ -259,7 +266,7 @@ write_history(Journal *journal)
 	entry->outer = being_written;
 	entry->nest_level = GetCurrentTransactionNestLevel();
 	being_written = entry;
-	append_history(&journal->booking_id, journal_restaurant(journal), journal->actor_id,
+	append_history(&journal->booking_id, journal_restaurant(journal), locked, journal->actor_id,
 				   journal->hops, journal->nhops);
 	being_written = entry->outer;
 	pfree(entry);
@@ -293,20 +300,21 @@ write_events(Journal *journal)
 
 /*
  * Write all that was collected.  The journal keeps it, so that a try that is
- * rolled back after this can be told again.
+ * rolled back after this can be told again.  The booking's row is locked or
+ * not, as for append_history().
  */
 void
-journal_write(Journal *journal)
+journal_write(Journal *journal, bool locked)
 {
 	List	   *events = journal->events;
 
 	if (journal->nhops > 0)
 	{
 		journal->events = list_copy(events);
-		write_history(journal);
+		write_history(journal, locked);
 	}
 	if (journal->has_attempt)
-		append_attempt(&journal->booking_id, journal_restaurant(journal), journal->attempt_no,
+		append_attempt(&journal->booking_id, journal_restaurant(journal), locked, journal->attempt_no,
 					   journal->strategy, journal->success, journal->attempt_reason,
 					   journal->attempt_metadata);
 	if (journal->message != NULL)

@@ -61,7 +61,7 @@ extern void journal_set_message(Journal *journal, HistoryRow *hop, const char *m
 extern void journal_add_transition_event(Journal *journal, const HistoryRow *hop, bool shadow);
 extern void journal_add_transition_events(Journal *journal, bool shadow);
 extern void journal_rewind(Journal *journal, int nevents);
-extern void journal_write(Journal *journal);
+extern void journal_write(Journal *journal, bool locked);
 extern Journal *journal_being_written(void);
 extern void journal_forget(int nest_level);
 

@@ -77,6 +77,14 @@ typedef struct KeyedScan
 	SysScanDesc scan;
 } KeyedScan;
 
+static Oid
+keyed_relation(KeyedTable which)
+{
+	if (!OidIsValid(binding_get()->keyed[which].relid))
+		binding_require_whole();
+	return binding_get()->keyed[which].relid;
+}
+
 /* The index is looked up under the table's lock, as it may have been replaced. */
 static void
 keyed_begin_locked(KeyedScan *scan, KeyedTable which, Datum key, bool is_null,
@@ -85,10 +93,8 @@ keyed_begin_locked(KeyedScan *scan, KeyedTable which, Datum key, bool is_null,
 	const KeyedTableBinding *keyed;
 	ScanKeyData scan_key;
 
-	if (!OidIsValid(binding_get()->keyed[which].relid))
-		binding_require_whole();
 	scan->lock = lock;
-	scan->relation = table_open(binding_get()->keyed[which].relid, lock);
+	scan->relation = table_open(keyed_relation(which), lock);
 	scan->snapshot = RegisterSnapshot(snapshot);
 	keyed = &binding_get()->keyed[which];
 	if (is_null)
@@ -134,6 +140,25 @@ keyed_column(const KeyedScan *scan, HeapTuple tuple, const char *name, bool *isn
 						isnull);
 }
 
+/* Has this relation no row, for want of pages? */
+bool
+lookup_is_empty(Oid relid)
+{
+	Relation	relation = table_open(relid, AccessShareLock);
+	bool		empty = RelationGetNumberOfBlocks(relation) == 0;
+
+	table_close(relation, AccessShareLock);
+	return empty;
+}
+
+/* Tables of the pipeline's own that most installations never write to. */
+static bool
+is_mostly_empty(KeyedTable which)
+{
+	return which == KEYED_KILL_SWITCH || which == KEYED_ROLLOUT || which == KEYED_CIRCUITS ||
+		which == KEYED_PAUSES;
+}
+
 /*
  * The one row of a table of our own.  The snapshot is the latest one, so that
  * a kill is obeyed under REPEATABLE READ too.  Columns are valid as long as
@@ -146,6 +171,8 @@ own_row(KeyedTable which, Datum key, bool is_null, const char *const *columns, i
 	KeyedScan	scan;
 	HeapTuple	tuple;
 
+	if (is_mostly_empty(which) && lookup_is_empty(keyed_relation(which)))
+		return false;
 	keyed_begin(&scan, which, key, is_null, GetLatestSnapshot());
 	tuple = systable_getnext(scan.scan);
 	if (HeapTupleIsValid(tuple))
@@ -256,6 +283,30 @@ lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking)
 	if (HeapTupleIsValid(tuple))
 		booking_from_tuple(tuple, RelationGetDescr(scan.relation), booking);
 	keyed_end(&scan);
+}
+
+/* Copy a booking's row into a slot, if it is of this version. */
+bool
+lookup_booking_row(const pg_uuid_t *booking_id, int version, TupleTableSlot *slot)
+{
+	KeyedScan	scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	keyed_begin(&scan, KEYED_BOOKING, UUIDPGetDatum(booking_id), false, GetActiveSnapshot());
+	tuple = systable_getnext(scan.scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		stored = booking_column(tuple, RelationGetDescr(scan.relation),
+											BOOKING_VERSION, &isnull);
+
+		found = (isnull ? 1 : DatumGetInt32(stored)) == version;
+		if (found)
+			ExecForceStoreHeapTuple(heap_copytuple(tuple), slot, true);
+	}
+	keyed_end(&scan);
+	return found;
 }
 
 /*
@@ -380,17 +431,6 @@ lookup_rehearsal(const pg_uuid_t *booking_id, int version, Rehearsal *rehearsal)
 	}
 	keyed_end(&scan);
 	return found;
-}
-
-/* Has this relation no row, for want of pages? */
-bool
-lookup_is_empty(Oid relid)
-{
-	Relation	relation = table_open(relid, AccessShareLock);
-	bool		empty = RelationGetNumberOfBlocks(relation) == 0;
-
-	table_close(relation, AccessShareLock);
-	return empty;
 }
 
 static void

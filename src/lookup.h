@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "binding.h"
+#include "executor/tuptable.h"
 #include "flags.h"
 #include "planner.h"
 #include "policy.h"
@@ -110,6 +111,7 @@ extern Datum booking_column(HeapTuple tuple, TupleDesc desc, BookingColumn colum
 							bool *isnull);
 extern void booking_from_tuple(HeapTuple tuple, TupleDesc desc, BookingRecord *booking);
 extern void lookup_booking(const pg_uuid_t *booking_id, BookingRecord *booking);
+extern bool lookup_booking_row(const pg_uuid_t *booking_id, int version, TupleTableSlot *slot);
 extern bool lookup_lock_booking(const pg_uuid_t *booking_id, int version);
 extern bool lookup_queue(const pg_uuid_t *booking_id, TimestampTz *due_at);
 extern bool lookup_is_queued(const QueueRow *row);

@@ -75,7 +75,6 @@ typedef enum Statement
 	STMT_LOAD_PAST,
 	STMT_HAS_STEPS,
 	STMT_WAIT_BOOKING,
-	STMT_UPDATE_BOOKING,
 	STMT_READ_BARRED,
 	STMT_READ_EDGES,
 	STMT_READ_RECORDS,
@@ -219,14 +218,6 @@ static const StatementText statements[STATEMENT_COUNT] = {
 		"SELECT b.id FROM @bookings@ b WHERE b.id = $1 FOR NO KEY UPDATE",
 		1, {UUIDOID}
 	},
-	[STMT_UPDATE_BOOKING] = {
-		"UPDATE @bookings@ AS b SET assignment_state = $3::@booking_state@, "
-		"assignment_state_version = $4, status = coalesce($5::@booking_status@, b.status), "
-		"assignment_strategy = coalesce($6, b.assignment_strategy), updated_at = pg_catalog.now() "
-		"WHERE b.id = $1 AND coalesce(b.assignment_state_version, 1) = $2",
-		6, {UUIDOID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID}
-	},
-
 	[STMT_READ_BARRED] = {
 		"SELECT b.table_id FROM (" BARRED_TABLES ") b (table_id) WHERE b.table_id = ANY ($6)",
 		6, {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, UUIDARRAYOID}
@@ -1038,29 +1029,6 @@ store_wait_booking(const pg_uuid_t *booking_id)
 
 	SPI_freetuptable(SPI_tuptable);
 	return nrows == 1;
-}
-
-/* Move a locked booking; status and strategy stay where they are NULL. */
-void
-store_update_booking(const pg_uuid_t *booking_id, int version, AssignmentState state,
-					 int new_version, const char *status, const char *strategy)
-{
-	Datum		values[6] = {
-		UUIDPGetDatum(booking_id),
-		Int32GetDatum(version),
-		CStringGetTextDatum(state_name(state)),
-		Int32GetDatum(new_version),
-		status ? CStringGetTextDatum(status) : (Datum) 0,
-		strategy ? CStringGetTextDatum(strategy) : (Datum) 0,
-	};
-	char		nulls[] = "      ";
-
-	if (status == NULL)
-		nulls[4] = 'n';
-	if (strategy == NULL)
-		nulls[5] = 'n';
-	if (execute(STMT_UPDATE_BOOKING, values, nulls, false, SPI_OK_UPDATE) != 1)
-		elog(ERROR, "the locked booking was not updated");
 }
 
 /*

@@ -123,9 +123,6 @@ extern void store_load_row(const pg_uuid_t *booking_id, BookingRecord *booking);
 extern void store_load_rest(BookingRecord *booking);
 extern bool store_wait_booking(const pg_uuid_t *booking_id);
 extern bool store_has_steps(const pg_uuid_t *booking_id, TimestampTz since);
-extern void store_update_booking(const pg_uuid_t *booking_id, int version,
-								 AssignmentState state, int new_version,
-								 const char *status, const char *strategy);
 
 extern void store_probe_floor(const BookingRecord *booking, TimestampTz now, Floor *floor,
 							  const int *tables, int ntables);

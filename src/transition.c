@@ -260,10 +260,9 @@ take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 		  const char *strategy)
 {
 	const HistoryRow *last = &journal->hops[journal->nhops - 1];
-
 	Walk	   *walk;
 
-	journal_write(journal);
+	journal_write(journal, true);
 	walk = MemoryContextAlloc(TopTransactionContext, sizeof(Walk));
 	walk->outer = walks;
 	walk->nest_level = GetCurrentTransactionNestLevel();
@@ -273,8 +272,7 @@ take_walk(const BookingRecord *booking, Journal *journal, const char *status,
 	walk->to = last->to;
 	walk->to_version = last->version;
 	walks = walk;
-	store_update_booking(&booking->id, booking->version, last->to, last->version, status,
-						 strategy);
+	amend_booking(&booking->id, booking->version, last->to, last->version, status, strategy);
 	walks = walk->outer;
 	pfree(walk);
 }
@@ -669,6 +667,19 @@ trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
 	return trigger;
 }
 
+/* The same for the functions that work row by row. */
+static TriggerData *
+booking_trigger_data(FunctionCallInfo fcinfo, const char *name)
+{
+	TriggerData *trigger = trigger_data(fcinfo, name, BOUND_BOOKINGS);
+
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || trigger->tg_trigtuple == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired for each row", name)));
+	return trigger;
+}
+
 /* Party, window or restaurant: what the tables of a booking rest on. */
 static bool
 needs_differ(const BookingRecord *a, const BookingRecord *b)
@@ -900,7 +911,7 @@ is_watched_change(HeapTuple before, HeapTuple after, TupleDesc desc)
 Datum
 assignment_booking_validate(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "booking_validate", BOUND_BOOKINGS);
+	TriggerData *trigger = booking_trigger_data(fcinfo, "booking_validate");
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	BookingRecord before;
 	BookingRecord after;
@@ -1004,18 +1015,31 @@ record_update(const BookingRecord *before, const BookingRecord *after, bool may_
 	journal.actor_id = jwt_subject();
 	journal_add_hop(&journal, before->state, after->state, after->version, EXTERNAL_METADATA,
 					external_reason(before, after));
-	journal_write(&journal);
+	journal_write(&journal, false);
 	if (freed || reopened)
 		store_delete_assignments(&after->id);
 	note_legacy(before, after);
 	follow_queue(after, may_enter);
 }
 
+/* A version that was null and is 1 now is the same. */
+static bool
+has_same_version(HeapTuple before, HeapTuple after, TupleDesc desc)
+{
+	bool		null_before;
+	bool		null_after;
+	Datum		version_before = booking_column(before, desc, BOOKING_VERSION, &null_before);
+	Datum		version_after = booking_column(after, desc, BOOKING_VERSION, &null_after);
+
+	return (null_before ? 1 : DatumGetInt32(version_before)) ==
+		(null_after ? 1 : DatumGetInt32(version_after));
+}
+
 /* booking_record(): AFTER INSERT OR UPDATE ON bookings FOR EACH ROW */
 Datum
 assignment_booking_record(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = trigger_data(fcinfo, "booking_record", BOUND_BOOKINGS);
+	TriggerData *trigger = booking_trigger_data(fcinfo, "booking_record");
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	BookingRecord before;
 	BookingRecord after;
@@ -1030,12 +1054,11 @@ assignment_booking_record(PG_FUNCTION_ARGS)
 		store_leave(&scope);
 		return PointerGetDatum(NULL);
 	}
-	if (find_walk(trigger->tg_newtuple, desc) != NULL)
+	if (has_same_version(trigger->tg_trigtuple, trigger->tg_newtuple, desc) ||
+		find_walk(trigger->tg_newtuple, desc) != NULL)
 		return PointerGetDatum(NULL);
 	booking_from_tuple(trigger->tg_trigtuple, desc, &before);
 	booking_from_tuple(trigger->tg_newtuple, desc, &after);
-	if (after.version == before.version)
-		return PointerGetDatum(NULL);	/* a version that was null */
 	store_enter(&scope);
 	record_update(&before, &after,
 				  may_enter_queue(&before, &after, trigger->tg_newtuple, desc));
@@ -1112,10 +1135,10 @@ assignment_history_append_only(PG_FUNCTION_ARGS)
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	HeapTuple	tuple = trigger->tg_trigtuple;
 
-	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) &&
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && tuple != NULL &&
 		(purging || booking_is_gone(tuple, desc)))
 		return PointerGetDatum(tuple);
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && tuple != NULL &&
 		only_loses_booking(tuple, trigger->tg_newtuple, desc) && booking_is_gone(tuple, desc))
 		return PointerGetDatum(trigger->tg_newtuple);
 	ereport(ERROR,
@@ -1177,7 +1200,7 @@ record_foreign_event(TupleTableSlot *slot)
 	lookup_booking(DatumGetUUIDP(value), &booking);
 	journal_init(&journal, &booking.id, booking_restaurant(&booking));
 	record_event(&journal, slot);
-	journal_write(&journal);
+	journal_write(&journal, false);
 	store_leave(&scope);
 }
 

@@ -99,6 +99,14 @@ SELECT * FROM test.refusal($$INSERT INTO other_bookings (id, restaurant_id, part
 	VALUES (gen_random_uuid(), gen_random_uuid(), 2, '2099-06-01', '2099-06-02')$$);
 DROP TABLE other_bookings;
 SELECT * FROM test.refusal('SELECT assignment_v3.booking_validate()');
+-- and for each row, where they look at one: a statement has none
+CREATE TRIGGER by_statement AFTER UPDATE ON extensions.bookings EXECUTE FUNCTION assignment_v3.booking_record();
+SELECT * FROM test.refusal('UPDATE extensions.bookings SET customer_name = NULL');
+DROP TRIGGER by_statement ON extensions.bookings;
+CREATE TRIGGER by_statement BEFORE DELETE ON extensions.booking_assignment_state_history
+	EXECUTE FUNCTION assignment_v3.history_append_only();
+SELECT * FROM test.refusal('DELETE FROM extensions.booking_assignment_state_history');
+DROP TRIGGER by_statement ON extensions.booking_assignment_state_history;
 -- attached, but a table has gone since
 DROP TABLE extensions.table_adjacencies;
 SELECT * FROM test.refusal('SELECT assignment_v3.plan(gen_random_uuid())');

@@ -3,7 +3,7 @@
 # crash, and decisions are right or one error that says what to do next; after attach() and a new connection all is well.  It
 # could fail where a C function fills a row type that has got another column, or takes tables for what its version knows.
 #
-# The second version is made here: the decision has one column more, the queue has one, and a trigger watches one.
+# The second version is made here: the decision has one column more, the queue has one, and a trigger fires at other times.
 
 use strict;
 use warnings;
@@ -53,9 +53,16 @@ LANGUAGE sql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION assignment_v3.attach_columns_own() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION assignment_v3.attach_columns_own() TO @extowner@ WITH GRANT OPTION;
-CREATE OR REPLACE FUNCTION assignment_v3.attach_watched_columns() RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO pg_catalog, pg_temp
-AS $$ SELECT ARRAY['assignment_state_version', 'status'] $$;
+ALTER FUNCTION assignment_v3.attach_triggers() RENAME TO attach_triggers_first;
+CREATE FUNCTION assignment_v3.attach_triggers()
+RETURNS TABLE (relation text, name text, timing text, events text, level text, function text)
+LANGUAGE sql IMMUTABLE SET search_path TO pg_catalog, pg_temp AS $$
+	SELECT relation, name, timing, CASE name WHEN 'zzz_assignment_v3_record' THEN 'INSERT OR UPDATE' ELSE events END,
+		level, function
+	FROM assignment_v3.attach_triggers_first() WHERE name <> 'zzz_assignment_v3_enqueue'
+$$;
+REVOKE ALL ON FUNCTION assignment_v3.attach_triggers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION assignment_v3.attach_triggers() TO @extowner@ WITH GRANT OPTION;
 SQL
 	close($script) or die "could not write the script: $!\n";
 	return;
