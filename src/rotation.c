@@ -184,17 +184,19 @@ pg_uuid_t *
 rotation_begin(const QueueRow *rows, int nrows, TimestampTz until, int64 cost_us, int *ntaken)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nrows);
+	MemoryContext context;
 	HASHCTL		control = {
 		.keysize = sizeof(pg_uuid_t),
 		.entrysize = sizeof(Waiting),
 	};
 
 	rotation_end();
-	rotation.context = AllocSetContextCreate(TopMemoryContext, "assignment_v3 rotation",
-											 ALLOCSET_DEFAULT_SIZES);
-	control.hcxt = rotation.context;
+	context = AllocSetContextCreate(TopMemoryContext, "assignment_v3 rotation",
+									ALLOCSET_DEFAULT_SIZES);
+	control.hcxt = context;
 	rotation.members = hash_create("assignment_v3 restaurants in line", 256, &control,
 								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	rotation.context = context;
 	rotation.generation = binding_get()->generation;
 	dlist_init(&rotation.fresh);
 	dlist_init(&rotation.line);
