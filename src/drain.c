@@ -425,9 +425,9 @@ build_turn(Drain *drain)
 {
 	StoreScope	scope;
 
-	drain->nfull = 0;
 	store_enter(&scope);
-	turn_build(&drain->turn);
+	turn_build(&drain->turn, drain->max_bookings > 0 ?
+			   drain->max_bookings - drain->counts.processed : INT_MAX);
 	store_leave(&scope);
 }
 
@@ -445,13 +445,15 @@ work_batch(Drain *drain, int size)
 	int			before = drain->counts.processed;
 
 	drain->yielded = false;
-	while (drain->counts.processed < before + size && !turn_is_over(drain) && !drain->yielded)
+	while (drain->counts.processed - before < size && !turn_is_over(drain) && !drain->yielded)
 	{
+		const TurnRow *row = &drain->turn.rows[drain->turn.next++];
 		Decision	decision;
 
 		MemoryContextSwitchTo(drain->work);
-		if (offer_row(drain, &drain->turn.rows[drain->turn.next++], &decision) == OFFER_DECIDED &&
-			decision.reason != REASON_PIPELINE_DISABLED)
+		if (offer_row(drain, row, &decision) == OFFER_PASSED)
+			row->restaurant->taken.kept = true;
+		else if (decision.reason != REASON_PIPELINE_DISABLED)
 		{
 			count_decision(&drain->counts, &decision);
 			drain->progress += !decision.repeated;
@@ -477,9 +479,13 @@ assignment_process_due(PG_FUNCTION_ARGS)
 	do
 	{
 		before = drain.progress;
-		build_turn(&drain);
-		work_batch(&drain, INT_MAX);
+		do
+		{
+			build_turn(&drain);
+			work_batch(&drain, INT_MAX);
+		} while (drain.turn.goes_on && !drain_is_done(&drain) && !drain.yielded);
 	} while (drain.progress > before && !drain_is_done(&drain) && !drain.yielded);
+	turn_settle(&drain.turn);
 	return (Datum) 0;
 }
 
@@ -512,10 +518,11 @@ next_transaction(void)
 static void
 run_turn(Drain *drain)
 {
+	CHECK_FOR_INTERRUPTS();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	build_turn(drain);
 	PopActiveSnapshot();
-	if (drain->turn.nrows > flag_batch_size)
+	if (drain->turn.nrows > flag_batch_size || drain->turn.goes_on)
 		wakeup_help();
 	while (!turn_is_over(drain))
 	{
@@ -531,18 +538,17 @@ run_turn(Drain *drain)
 
 /*
  * Offer everything that is due once, in one turn or, where that is too much,
- * in a rotation of several; whether anything was decided.
+ * in the turns of a round; whether anything was decided.
  */
 static bool
 run_pass(Drain *drain)
 {
 	int			before = drain->progress;
 
+	drain->nfull = 0;
 	do
-	{
-		CHECK_FOR_INTERRUPTS();
 		run_turn(drain);
-	} while (drain->turn.goes_on && !drain_is_done(drain));
+	while (drain->turn.goes_on && !drain_is_done(drain));
 	return drain->progress > before;
 }
 
@@ -617,6 +623,7 @@ assignment_run(PG_FUNCTION_ARGS)
 			waited_ms += SLOT_WAIT_MS;
 		}
 	}
+	turn_settle(&drain.turn);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	MemoryContextSwitchTo(caller);
@@ -643,9 +650,25 @@ next_due(const Drain *drain)
 }
 
 /*
+ * Come back for what is in the queue late, but not so soon that looking at what
+ * cannot be decided takes all the time.
+ */
+static TimestampTz
+look_at(const Drain *drain)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!drain->turn.rotates)
+		return drain->turn.head_at;
+	return Max(drain->turn.head_at, now + (now - drain->turn.started_at) * 20);
+}
+
+/*
  * Offer what is due now once, as run() does, but without waiting for full
  * restaurants: for the background worker, who calls this in a transaction that
- * has done nothing yet, and ends another one.
+ * has done nothing yet, and ends another one.  Where more is due than one turn
+ * holds, a turn that came to anything is a pass, so that what becomes due
+ * meanwhile does not wait for a round.
  */
 void
 drain_pass(const char *trigger, TimestampTz ends_at, bool ask_next_due, DrainReport *report)
@@ -658,12 +681,15 @@ drain_pass(const char *trigger, TimestampTz ends_at, bool ask_next_due, DrainRep
 	drain.ends_at = ends_at;
 	next_transaction();
 	MemoryContextSwitchTo(drain.context);
-	(void) run_pass(&drain);
+	do
+		run_turn(&drain);
+	while (drain.turn.goes_on && drain.progress == 0 && !drain_is_done(&drain));
+	turn_settle(&drain.turn);
 	report->processed = drain.counts.processed;
-	report->more = drain_is_done(&drain);
+	report->more = drain_is_done(&drain) || (drain.turn.rotates && drain.progress > 0);
 	report->blocked = drain.blocked;
-	report->ndisabled = drain.ndisabled;
-	report->head_at = drain.turn.head_at;
+	report->ndisabled = report->more ? 0 : drain.ndisabled;
+	report->head_at = look_at(&drain);
 	report->next_due = ask_next_due ? next_due(&drain) : DT_NOEND;
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");

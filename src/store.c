@@ -90,6 +90,7 @@ typedef enum Statement
 	STMT_QUEUE_PEEK,
 	STMT_QUEUE_PEEK_OF_RESTAURANT,
 	STMT_QUEUE_SHARES,
+	STMT_QUEUE_RESTAURANTS,
 	STMT_QUEUE_POSTPONE,
 	STMT_BREAKER_LOCK,
 	STMT_BREAKER_PUT,
@@ -187,6 +188,18 @@ typedef struct StatementText
 	"i.priority = p.priority AND i.due_at >= $1 AND i.due_at <= $2 "
 
 #define DUE_ORDER "ORDER BY i.due_at, i.booking_id LIMIT $3 "
+
+/*
+ * The first rows of one restaurant in a priority from $1 on; whoever reads them
+ * leaves out those that are due after $2.  Written such that only the index that begins with
+ * the restaurant has them in this order.  By the other one each restaurant that has nothing would
+ * cost a walk over everybody's rows, and without statistics, or with those of a queue that is all one
+ * restaurant's, the planner takes the two for the same.
+ */
+#define FIRST_OF_RESTAURANT(restaurant, limit) \
+	"SELECT i.* FROM assignment_v3.queue i WHERE i.restaurant_id = ANY (ARRAY[" restaurant "]) " \
+	"AND i.priority = p.priority AND i.due_at >= $1 " \
+	"ORDER BY i.restaurant_id, i.due_at, i.booking_id LIMIT " limit
 
 static const StatementText statements[STATEMENT_COUNT] = {
 	[STMT_HAS_LEDGER_ROWS] = {
@@ -361,17 +374,29 @@ static const StatementText statements[STATEMENT_COUNT] = {
 	},
 	[STMT_QUEUE_PEEK_OF_RESTAURANT] = {
 		"SELECT " QUEUE_COLUMNS "FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
-		"SELECT i.* FROM assignment_v3.queue i WHERE i.restaurant_id = $4 AND "
-		DUE_IN_PRIORITY DUE_ORDER ") q ORDER BY q.priority, q.due_at, q.booking_id",
+		FIRST_OF_RESTAURANT("$4", "$3") ") q WHERE q.due_at <= $2 "
+		"ORDER BY q.priority, q.due_at, q.booking_id",
 		4, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, UUIDOID}
 	},
-	/* the restaurants come from their own table: the queue's index is full of dead rows at times */
 	[STMT_QUEUE_SHARES] = {
-		"SELECT " QUEUE_COLUMNS "FROM (SELECT r.id FROM @restaurants@ r WHERE r.id > $4 ORDER BY r.id) r "
+		"SELECT " QUEUE_COLUMNS "FROM pg_catalog.unnest($4) AS r (id) "
 		"CROSS JOIN LATERAL (SELECT d.* FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
-		"SELECT i.* FROM assignment_v3.queue i WHERE i.restaurant_id = r.id AND "
-		DUE_IN_PRIORITY DUE_ORDER ") d ORDER BY d.priority, d.due_at, d.booking_id LIMIT $3) q LIMIT $5",
-		5, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, UUIDOID, INT4OID}
+		FIRST_OF_RESTAURANT("r.id", "$3") ") d WHERE d.due_at <= $2 "
+		"ORDER BY d.priority, d.due_at, d.booking_id LIMIT $3) q",
+		4, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, UUIDARRAYOID}
+	},
+
+	/*
+	 * The restaurants come from their own table: the queue's index is full of
+	 * dead rows at times.  Few priorities are in use: the others are not asked for.
+	 */
+	[STMT_QUEUE_RESTAURANTS] = {
+		"WITH p AS MATERIALIZED (SELECT p.priority FROM " QUEUE_PRIORITIES "CROSS JOIN LATERAL ("
+		"SELECT FROM assignment_v3.queue i WHERE " DUE_IN_PRIORITY "LIMIT 1) d) "
+		"SELECT r.id FROM (SELECT r.id FROM @restaurants@ r WHERE r.id >= $3 AND r.id <= $4 "
+		"ORDER BY r.id) r CROSS JOIN LATERAL (SELECT FROM p CROSS JOIN LATERAL ("
+		FIRST_OF_RESTAURANT("r.id", "1") ") d WHERE d.due_at <= $2 LIMIT 1) q LIMIT $5",
+		5, {TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, UUIDOID, INT4OID}
 	},
 	[STMT_QUEUE_POSTPONE] = {
 		"UPDATE assignment_v3.queue AS q SET due_at = $2 WHERE q.booking_id = $1",
@@ -1457,6 +1482,16 @@ queue_rows(uint64 nrows)
 	return rows;
 }
 
+/* Have the plan of the next function made, so that what it costs can be told apart from that. */
+void
+store_plan_queue_peek(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	(void) statement_plan(STMT_QUEUE_PEEK);
+	MemoryContextSwitchTo(caller);
+}
+
 /* The first rows that are due in an interval, as many of each priority as the limit says. */
 QueueRow *
 store_queue_peek(TimestampTz from, TimestampTz until, const pg_uuid_t *restaurant_id, int limit,
@@ -1474,21 +1509,42 @@ store_queue_peek(TimestampTz from, TimestampTz until, const pg_uuid_t *restauran
 	return queue_rows(*nrows);
 }
 
-/* The first rows of each restaurant behind the given one. */
+/* The first rows of each of the given restaurants. */
 QueueRow *
-store_queue_shares(TimestampTz from, TimestampTz until, const pg_uuid_t *behind, int share,
-				   int limit, int *nrows)
+store_queue_shares(TimestampTz from, TimestampTz until, const pg_uuid_t *restaurant_ids,
+				   int nrestaurants, int share, int *nrows)
 {
-	Datum		values[5] = {
+	Datum		values[4] = {
 		TimestampTzGetDatum(from),
 		TimestampTzGetDatum(until),
 		Int32GetDatum(share),
-		UUIDPGetDatum(behind),
-		Int32GetDatum(limit),
+		uuid_array(restaurant_ids, nrestaurants),
 	};
 
 	*nrows = (int) execute_select(STMT_QUEUE_SHARES, values, NULL);
 	return queue_rows(*nrows);
+}
+
+/* The first restaurants between two that have anything due. */
+pg_uuid_t *
+store_queue_restaurants(TimestampTz from, TimestampTz until, const pg_uuid_t *first,
+						const pg_uuid_t *last, int limit, int *nrestaurants)
+{
+	Datum		values[5] = {
+		TimestampTzGetDatum(from),
+		TimestampTzGetDatum(until),
+		UUIDPGetDatum(first),
+		UUIDPGetDatum(last),
+		Int32GetDatum(limit),
+	};
+	pg_uuid_t  *ids;
+
+	*nrestaurants = (int) execute_select(STMT_QUEUE_RESTAURANTS, values, NULL);
+	ids = palloc(sizeof(pg_uuid_t) * Max(*nrestaurants, 1));
+	for (int i = 0; i < *nrestaurants; i++)
+		(void) uuid_column(i, "id", &ids[i]);
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
 }
 
 /* Offer a booking later. */

@@ -141,10 +141,15 @@ extern void store_note_legacy(const pg_uuid_t *booking_id, const char *outcome);
 extern void store_queue_put(const pg_uuid_t *booking_id, const pg_uuid_t *restaurant_id,
 							TimestampTz due_at);
 extern void store_queue_follow(const BookingRecord *booking, TimestampTz due_at);
+extern void store_plan_queue_peek(void);
 extern QueueRow *store_queue_peek(TimestampTz from, TimestampTz until,
 								  const pg_uuid_t *restaurant_id, int limit, int *nrows);
-extern QueueRow *store_queue_shares(TimestampTz from, TimestampTz until, const pg_uuid_t *behind,
-									int share, int limit, int *nrows);
+extern QueueRow *store_queue_shares(TimestampTz from, TimestampTz until,
+									const pg_uuid_t *restaurant_ids, int nrestaurants, int share,
+									int *nrows);
+extern pg_uuid_t *store_queue_restaurants(TimestampTz from, TimestampTz until,
+										  const pg_uuid_t *first, const pg_uuid_t *last,
+										  int limit, int *nrestaurants);
 extern void store_queue_postpone(const pg_uuid_t *booking_id, TimestampTz due_at);
 
 extern void store_breaker_lock(const pg_uuid_t *restaurant_id, Breaker *breaker);

@@ -14,10 +14,13 @@
  * delays the others by one share at the most.
  *
  * What is due is read from the head of the queue, as far as PEEK_ROWS.  If
- * more is due, the head may be one restaurant's alone; then the turn rotates
- * over the restaurants instead, reading one share of each, and goes on where
- * it stopped the next time.  Either way a turn costs the same whatever is
- * waiting, and is paid by the rows that it offers.
+ * more is due, the head may be one restaurant's alone: then only the first share
+ * of each restaurant in it is offered, and from the next turn on the restaurants
+ * are served in rotation (rotation.c), each turn reading the shares of as many as the
+ * drain may come to.  Either way a turn costs the same whatever is waiting, and is
+ * paid by the rows that it offers.  Meanwhile the queue is looked at only for what has
+ * become due since the last look, which finds a restaurant that had nothing yet;
+ * that look goes back by LATE_US, as who makes a booking commits it a little later.
  *
  * Rows that are done leave dead entries at the head of the index, which every
  * look at the head has to step over for as long as any transaction might still
@@ -44,15 +47,19 @@
 #define PEEK_ROWS 1024
 
 /* rows of one turn, where it rotates over the restaurants */
-#define ROTATION_ROWS 4096
+#define ROTATION_ROWS 512
+
+/* what a booking may take from its due time to its commit, and be seen by the next look */
+#define LATE_US USECS_PER_SEC
 
 /*
  * Reading the true head takes one part in so many of the time, unless it is
- * cheap.  That is judged by the pages it touches, some five milliseconds' worth:
- * a busy machine must not make a session overlook what is new.
+ * cheap.  That is judged by the pages it touches beyond those of the rows that it
+ * returns, some 15,000 dead rows' worth, or a millisecond: a busy machine must not make a
+ * session overlook what is new.
  */
 #define HEAD_READ_SHARE 20
-#define HEAD_READ_CHEAP_PAGES 10000
+#define HEAD_READ_CHEAP_PAGES 200
 
 /* Before this time nothing is left, as far as this session knows. */
 typedef struct LowWater
@@ -74,6 +81,7 @@ turn_init(Turn *turn, TimestampTz started_at, const pg_uuid_t *only, int share)
 	turn->started_at = started_at;
 	turn->only = only;
 	turn->share = share;
+	turn->amid = only == NULL && rotation_is_amid();
 }
 
 /* Is it time to read the true head of the queue? */
@@ -94,7 +102,7 @@ remember_head(const QueueRow *rows, int nrows, TimestampTz asked_at, TimestampTz
 	for (int i = 0; i < nrows; i++)
 		low_water.due_at = Min(low_water.due_at, rows[i].due_at);
 	low_water.read_at = GetCurrentTimestamp();
-	low_water.cost_us = npages > HEAD_READ_CHEAP_PAGES ? low_water.read_at - asked_at : 0;
+	low_water.cost_us = npages - nrows > HEAD_READ_CHEAP_PAGES ? low_water.read_at - asked_at : 0;
 }
 
 static int64
@@ -106,55 +114,152 @@ pages_touched(void)
 static QueueRow *
 peek(Turn *turn, int *nrows)
 {
-	int64		before = pages_touched();
-	TimestampTz now = GetCurrentTimestamp();
-	bool		from_head = head_is_due(now);
-	QueueRow   *rows = store_queue_peek(from_head ? DT_NOBEGIN : low_water.due_at,
-										turn->started_at, turn->only, PEEK_ROWS + 1, nrows);
+	TimestampTz now;
+	int64		before;
+	bool		from_head;
+	QueueRow   *rows;
 
+	store_plan_queue_peek();
+	now = GetCurrentTimestamp();
+	before = pages_touched();
+	from_head = head_is_due(now);
+	rows = store_queue_peek(from_head ? DT_NOBEGIN : low_water.due_at, turn->started_at,
+							turn->only, PEEK_ROWS + 1, nrows);
 	if (from_head && turn->only == NULL)
 		remember_head(rows, *nrows, now, turn->started_at, pages_touched() - before);
 	turn->head_at = from_head ? 0 : low_water.read_at + low_water.cost_us * HEAD_READ_SHARE;
 	return rows;
 }
 
-/* One share of each restaurant, from where the rotation stands. */
-static QueueRow *
-rotate(Turn *turn, int *nrows)
+/* Look for what has become due since the last look, of restaurants that had nothing. */
+static void
+meet_fresh(const Turn *turn)
 {
-	QueueRow   *rows = store_queue_shares(low_water.due_at, turn->started_at, &turn->rotated_to,
-										  turn->share, ROTATION_ROWS, nrows);
+	TimestampTz seen_until = rotation_seen_until();
+	QueueRow   *rows;
+	int			nrows;
 
-	turn->goes_on = *nrows == ROTATION_ROWS;
-	if (turn->goes_on)
-		turn->rotated_to = rows[*nrows - 1].restaurant_id;
-	else
-		memset(&turn->rotated_to, 0, sizeof(pg_uuid_t));
+	if (turn->started_at <= seen_until)
+		return;
+	rows = store_queue_peek(seen_until - LATE_US, turn->started_at, NULL, PEEK_ROWS + 1, &nrows);
+	rotation_meet(rows, nrows, turn->started_at, nrows <= PEEK_ROWS);
+}
+
+/*
+ * The shares of the next restaurants of the rotation that have any, of twice as
+ * many as it takes, so that the order of the rows has its say; no rows if none has.
+ */
+static QueueRow *
+rotate(Turn *turn, int max, int *nrows)
+{
+	int			most = Max(ROTATION_ROWS / turn->share, 1);
+	int			ntaken = Min(2 * (Min(max, ROTATION_ROWS) / turn->share + 1), most);
+	QueueRow   *rows = NULL;
+
+	meet_fresh(turn);
+	turn->rotates = true;
+	turn->taken = palloc(sizeof(pg_uuid_t) * ntaken);
+	*nrows = 0;
+	while (*nrows == 0)
+	{
+		turn->ntaken = rotation_take(low_water.due_at, turn->started_at, ntaken, turn->taken);
+		if (turn->ntaken == 0)
+			break;
+		rows = store_queue_shares(low_water.due_at, turn->started_at, turn->taken, turn->ntaken,
+								  turn->share, nrows);
+		if (*nrows == 0)
+			rotation_drop_taken();
+	}
+	turn->head_at = rotation_looks_at();
 	return rows;
 }
 
-/* Find out for each row which restaurant it is of, and which round it belongs to. */
+/* What is due: by a look at the head or, while that does not show everything, in rotation. */
+static QueueRow *
+read_rows(Turn *turn, int max, int *nrows)
+{
+	TimestampTz began_at = GetCurrentTimestamp();
+	bool		rotating = turn->only == NULL && rotation_is_on();
+	QueueRow   *rows;
+	int64		cost_us;
+
+	if (rotating && !rotation_must_look(began_at))
+	{
+		rows = rotate(turn, max, nrows);
+		if (rotation_is_on())
+			return rows;
+		rotating = false;
+	}
+	rows = peek(turn, nrows);
+	if (turn->only != NULL)
+		return rows;
+	cost_us = GetCurrentTimestamp() - began_at;
+	turn->rotates = *nrows > PEEK_ROWS;
+	if (!turn->rotates)
+		rotation_end();
+	else if (rotating)
+	{
+		rotation_look_again(cost_us);
+		rows = rotate(turn, max, nrows);
+	}
+	else
+	{
+		turn->taken = rotation_begin(rows, *nrows, turn->started_at, cost_us, &turn->ntaken);
+		turn->from_head = true;
+		turn->head_at = rotation_looks_at();
+	}
+	return rows;
+}
+
+/* The restaurant of a row, as this turn knows it. */
+static TurnRestaurant *
+restaurant_of(Turn *turn, const QueueRow *row)
+{
+	bool		found;
+	TurnRestaurant *restaurant = hash_search(turn->restaurants, &row->restaurant_id, HASH_ENTER,
+											 &found);
+
+	if (found)
+		return restaurant;
+	memset((char *) restaurant + sizeof(pg_uuid_t), 0, sizeof(TurnRestaurant) - sizeof(pg_uuid_t));
+	if (turn->rotates)
+	{
+		const Waiting *waiting = rotation_find(&row->restaurant_id);
+
+		restaurant->quantum = Max(turn->share - waiting->had, 1);
+		restaurant->round = waiting->fresh ? 0 : 1;
+	}
+	return restaurant;
+}
+
+/*
+ * Make a turn of the rows: find out for each which restaurant it is of, and
+ * which round it belongs to.  In a rotation, what goes beyond a share is left.
+ */
 static void
-assign_rounds(Turn *turn)
+add_rows(Turn *turn, const QueueRow *rows, int nrows)
 {
 	HASHCTL		control = {
 		.keysize = sizeof(pg_uuid_t),
 		.entrysize = sizeof(TurnRestaurant),
 		.hcxt = turn->context,
 	};
-	HTAB	   *restaurants = hash_create("assignment_v3 restaurants of a turn", 64, &control,
-										  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	for (int i = 0; i < turn->nrows; i++)
+	turn->restaurants = hash_create("assignment_v3 restaurants of a turn", 64, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	turn->rows = palloc0(sizeof(TurnRow) * Max(nrows, 1));
+	for (int i = 0; i < nrows; i++)
 	{
-		TurnRow    *row = &turn->rows[i];
-		bool		found;
+		TurnRestaurant *restaurant = restaurant_of(turn, &rows[i]);
+		TurnRow    *row = &turn->rows[turn->nrows];
 
-		row->restaurant = hash_search(restaurants, &row->row.restaurant_id, HASH_ENTER, &found);
-		if (!found)
-			memset((char *) row->restaurant + sizeof(pg_uuid_t), 0,
-				   sizeof(TurnRestaurant) - sizeof(pg_uuid_t));
-		row->round = row->restaurant->nrows++ / turn->share;
+		restaurant->nread++;
+		if (turn->rotates && restaurant->nrows == restaurant->quantum)
+			continue;
+		row->row = rows[i];
+		row->restaurant = restaurant;
+		row->round = restaurant->round + restaurant->nrows++ / turn->share;
+		turn->nrows++;
 	}
 }
 
@@ -173,24 +278,62 @@ compare_rows(const void *left, const void *right)
 	return memcmp(&a->row.booking_id, &b->row.booking_id, UUID_LEN);
 }
 
-/* Read what is due into the next turn; no rows where there is nothing. */
+/* Tell the rotation what came of a restaurant's share; those without rows have nothing. */
+static void
+settle(const Turn *turn, const pg_uuid_t *id, bool unoffered)
+{
+	ShareTaken	taken = {0};
+	const TurnRestaurant *restaurant = hash_search(turn->restaurants, id, HASH_FIND, NULL);
+
+	if (restaurant != NULL)
+	{
+		taken = restaurant->taken;
+		taken.unoffered = taken.nhad < restaurant->nrows;
+		taken.more = turn->from_head || restaurant->nread >= restaurant->quantum;
+	}
+	if (taken.unoffered == unoffered)
+		rotation_settle(id, &taken);
+}
+
+/*
+ * Tell the rotation what came of the turn: before the next one, and when the
+ * drain ends.  Those that have not had their share go back to the head of
+ * the line, so the first of them is the last to go.
+ */
 void
-turn_build(Turn *turn)
+turn_settle(Turn *turn)
+{
+	if (turn->ntaken == 0)
+		return;
+	for (int i = 0; i < turn->next; i++)
+		turn->rows[i].restaurant->taken.nhad++;
+	for (int i = 0; i < turn->ntaken; i++)
+		settle(turn, &turn->taken[i], false);
+	for (int i = turn->ntaken - 1; i >= 0; i--)
+		settle(turn, &turn->taken[i], true);
+	turn->ntaken = 0;
+}
+
+/* Read what is due into the next turn of a drain that takes so many; no rows where there is nothing. */
+void
+turn_build(Turn *turn, int max)
 {
 	MemoryContext caller;
 	QueueRow   *rows;
+	int			nrows;
 
+	turn_settle(turn);
 	MemoryContextReset(turn->context);
 	caller = MemoryContextSwitchTo(turn->context);
+	turn->nrows = 0;
 	turn->next = 0;
-	turn->goes_on = false;
-	rows = peek(turn, &turn->nrows);
-	if (turn->only == NULL && turn->nrows > PEEK_ROWS)
-		rows = rotate(turn, &turn->nrows);
-	turn->rows = palloc0(sizeof(TurnRow) * Max(turn->nrows, 1));
-	for (int i = 0; i < turn->nrows; i++)
-		turn->rows[i].row = rows[i];
-	assign_rounds(turn);
+	turn->rotates = false;
+	turn->from_head = false;
+	rows = read_rows(turn, max, &nrows);
+	add_rows(turn, rows, nrows);
 	qsort(turn->rows, turn->nrows, sizeof(TurnRow), compare_rows);
 	MemoryContextSwitchTo(caller);
+	turn->goes_on = turn->only == NULL && (rotation_is_amid() || turn->amid);
+	if (!rotation_is_amid())
+		turn->amid = false;
 }

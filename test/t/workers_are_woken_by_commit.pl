@@ -78,6 +78,13 @@ for my $i (1 .. 60)
 comes_true("SELECT NOT EXISTS (SELECT FROM assignment_v3.queue) AND count(*) FILTER (WHERE status = 'confirmed') = 60 FROM bookings WHERE customer_name = 'burst'",
 	'no call is lost', 5);
 
+# More of one restaurant than a worker looks at in advance: one call is enough for all of it, and the others are not kept waiting.
+$node->safe_psql('app', "$as_owner INSERT INTO assignment_v3.queue (booking_id, restaurant_id, due_at)
+	SELECT gen_random_uuid(), test_id('a', 1), now() FROM generate_series(1, 5000); SELECT assignment_v3.wake_workers()");
+$node->safe_psql('app', "$as_owner SELECT book(3, 2, 1500, 'beside a backlog')");
+comes_true(seated('beside a backlog'), 'a booking of another restaurant is seated beside a backlog', 5);
+comes_true('SELECT NOT EXISTS (SELECT FROM assignment_v3.queue)', 'the backlog is worked off by one call', 20);
+
 # Due later: a booking that finds no table comes again when it is told to, whether the worker is still there or not.
 $node->safe_psql('postgres', "ALTER DATABASE app SET assignment_v3.retry_base_delay = '400ms'; ALTER DATABASE app SET assignment_v3.retry_jitter = 0");
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type = 'assignment_v3 worker'");
