@@ -44,6 +44,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -277,31 +278,36 @@ static Oid	binding_relid = InvalidOid;
 static bool suspect = true;
 static bool rebuilding = false;
 
+/* Is it one of the relations that are bound? */
+static bool
+rests_on(const Binding *binding, Oid relid)
+{
+	for (int i = 0; i < BOUND_RELATION_COUNT; i++)
+	{
+		if (binding->relids[i] == relid)
+			return true;
+	}
+	for (int i = 0; i < KEYED_TABLE_COUNT; i++)
+	{
+		if (binding->keyed[i].relid == relid)
+			return true;
+	}
+	for (int i = 0; i < COUNTER_COUNT; i++)
+	{
+		if (binding->counters[i] == relid)
+			return true;
+	}
+	return relid == binding_relid;
+}
+
 static void
 relation_invalidated(Datum arg, Oid relid)
 {
 	if (suspect)
 		return;
-	if (rebuilding || relid == InvalidOid || relid == binding_relid)
-	{
+	if (rebuilding || relid == InvalidOid || relid == binding_relid ||
+		(current != NULL && rests_on(current, relid)))
 		suspect = true;
-		return;
-	}
-	for (int i = 0; current != NULL && i < BOUND_RELATION_COUNT; i++)
-	{
-		if (current->relids[i] == relid)
-			suspect = true;
-	}
-	for (int i = 0; current != NULL && i < KEYED_TABLE_COUNT; i++)
-	{
-		if (current->keyed[i].relid == relid)
-			suspect = true;
-	}
-	for (int i = 0; current != NULL && i < COUNTER_COUNT; i++)
-	{
-		if (current->counters[i] == relid)
-			suspect = true;
-	}
 }
 
 /* A type or the schema may have got another name. */
@@ -800,6 +806,43 @@ bind_counters(Binding *binding)
 	}
 }
 
+/*
+ * Citus keeps the rows of the tables that it knows, of reference tables too, in
+ * tables of other names, shards.  What a look-up without the executor finds in
+ * the one that we are bound to is what it held before, and what we wrote there
+ * nobody would see.  The catalog is Citus' own; elsewhere there is none.
+ */
+static void
+check_distribution(Binding *binding)
+{
+	Oid			relid = get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE);
+	AttrNumber	attnum = OidIsValid(relid) ? get_attnum(relid, "logicalrelid") :
+		InvalidAttrNumber;
+	Relation	relation;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (attnum == InvalidAttrNumber || get_atttype(relid, attnum) != REGCLASSOID)
+		return;
+	relation = table_open(relid, AccessShareLock);
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Oid			known = DatumGetObjectId(heap_getattr(tuple, attnum,
+														  RelationGetDescr(relation), &isnull));
+
+		if (isnull || !OidIsValid(known) || !rests_on(binding, known))
+			continue;
+		binding->sharded = true;
+		note_defect(binding, psprintf(_("The rows of relation \"%s.%s\" are kept in shards of Citus."),
+									  get_namespace_name(get_rel_namespace(known)),
+									  get_rel_name(known)));
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+}
+
 static const struct
 {
 	const char *name;
@@ -1009,6 +1052,7 @@ rebuild(void)
 		for (int i = 0; i < KEYED_TABLE_COUNT; i++)
 			bind_keyed_table(binding, (KeyedTable) i);
 		bind_counters(binding);
+		check_distribution(binding);
 		bind_ledger(binding);
 		for (int i = 0; i < BOUND_RELATION_COUNT; i++)
 		{

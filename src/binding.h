@@ -137,6 +137,7 @@ typedef struct Binding
 	char	   *version;		/* that attached */
 	char	   *defects;		/* what has changed since and is in the way of decisions;
 								 * NULL if nothing has */
+	bool		sharded;		/* a defect: the rows of a relation are not in it */
 	char	   *app_schema;
 	char	   *search_path;	/* under which the app's triggers run */
 	TimestampTz recorded_since; /* older bookings have met no trigger */

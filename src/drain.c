@@ -425,6 +425,9 @@ build_turn(Drain *drain)
 {
 	StoreScope	scope;
 
+	/* what offers a row could not be planned, or would find what once was queued */
+	if (binding_get()->sharded)
+		binding_require_whole();
 	store_enter(&scope);
 	turn_build(&drain->turn, drain->max_bookings > 0 ?
 			   drain->max_bookings - drain->counts.processed : INT_MAX);
