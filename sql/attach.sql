@@ -960,7 +960,8 @@ $$;
 COMMENT ON FUNCTION assignment_v3.attach_index_exists(oid, text, text[], boolean, text) IS
 	'Internal to attach(): whether a table has an index that serves for this one';
 
--- attach_tables_have_one_restaurant(): whether a foreign key keeps rows of one table from naming several restaurants.
+-- attach_tables_have_one_restaurant(): whether a foreign key to the tables keeps rows of one table from naming several
+-- restaurants, or none, for which neither that key nor an exclusion constraint would hold.
 CREATE FUNCTION assignment_v3.attach_tables_have_one_restaurant(relation oid)
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -968,8 +969,10 @@ SET search_path TO pg_catalog, pg_temp
 AS $$
 SELECT EXISTS (
 	SELECT FROM pg_constraint AS con
+	JOIN pg_class AS c ON c.oid = con.conrelid
+	JOIN pg_class AS t ON t.oid = con.confrelid AND t.relnamespace = c.relnamespace AND t.relname = 'table_inventory'
 	WHERE con.conrelid = relation AND con.contype = 'f' AND con.convalidated
-		AND (SELECT array_agg(a.attname::text ORDER BY k.n) = ARRAY['table_id', 'restaurant_id']
+		AND (SELECT array_agg(a.attname::text ORDER BY k.n) = ARRAY['table_id', 'restaurant_id'] AND bool_and(a.attnotnull)
 			FROM unnest(con.conkey) WITH ORDINALITY AS k (attnum, n)
 			JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = k.attnum));
 $$;

@@ -17,7 +17,9 @@
  * A month of events is dropped with all its rows.  One of the history leaves
  * the newest row of each booking behind, in the rest, as purge() would: so
  * neither verify() nor a decision can tell the difference.  Such a row goes
- * itself at the next drop, if its booking has taken a step since.
+ * itself at the next drop, if its booking has taken a step since.  The attempts
+ * of such a month are deleted, as purge() does: they count from the last time
+ * somebody gave the booking a new start, and the history may not know it any more.
  *
  * Rows change their place only between tables that are not attached at that
  * moment.  There no trigger sees them: neither the history's own, which would
@@ -240,25 +242,35 @@ $$;
 COMMENT ON FUNCTION assignment_v3.months_plan_old(text, timestamptz) IS
 	'Internal to roll_months(): steps for months that go';
 
--- months_plan_record(): the note by which verify() knows that history was cut off and not lost.
+-- months_plan_record(): the attempts of those months, which count from a row of the history that may be gone, and the note by
+-- which verify() knows that history was cut off and not lost.
 CREATE FUNCTION assignment_v3.months_plan_record(app_schema text, before timestamptz)
 RETURNS TABLE (place bigint[], action text, object text, statement text)
 LANGUAGE sql STABLE
 SET search_path TO pg_catalog, pg_temp
 AS $$
+WITH cut AS MATERIALIZED (
+	SELECT t.qualified, a.qualified AS attempts, h.horizon, format('h.created_at < %L', h.horizon) AS condition
+	FROM assignment_v3.months_tables(app_schema) AS t
+	JOIN assignment_v3.attach_relations(app_schema) AS a ON a.relation = 'booking_assignment_attempts'
+	CROSS JOIN LATERAL (
+		SELECT max(o.ends_at) AS horizon FROM assignment_v3.months_old(app_schema, before) AS o WHERE o.relation = t.relation
+	) AS h
+	WHERE t.relation = 'booking_assignment_state_history' AND h.horizon IS NOT NULL
+)
+SELECT ARRAY[1000]::bigint[], 'deleted', 'table ' || c.attempts, format('DELETE FROM %s AS h WHERE %s;', c.attempts, c.condition)
+FROM cut AS c
+UNION ALL
 SELECT ARRAY[1001]::bigint[], 'recorded', 'table assignment_v3.purges',
-	format('INSERT INTO assignment_v3.purges (horizon, history_rows, event_rows) VALUES (%L, %s, %s);', h.horizon,
-		assignment_v3.months_count(t.qualified, format('h.created_at < %L AND %s', h.horizon, assignment_v3.months_superseded(ARRAY[t.qualified]))),
+	format('INSERT INTO assignment_v3.purges (horizon, history_rows, attempt_rows, event_rows) VALUES (%L, %s, %s, %s);', c.horizon,
+		assignment_v3.months_count(c.qualified, c.condition || ' AND ' || assignment_v3.months_superseded(ARRAY[c.qualified])),
+		assignment_v3.months_count(c.attempts, c.condition),
 		(SELECT COALESCE(sum(assignment_v3.months_count(e.qualified, 'true')), 0)
 		 FROM assignment_v3.months_old(app_schema, before) AS e WHERE e.relation = 'observability_events'))
-FROM assignment_v3.months_tables(app_schema) AS t
-CROSS JOIN LATERAL (
-	SELECT max(o.ends_at) AS horizon FROM assignment_v3.months_old(app_schema, before) AS o WHERE o.relation = t.relation
-) AS h
-WHERE t.relation = 'booking_assignment_state_history' AND h.horizon IS NOT NULL;
+FROM cut AS c;
 $$;
 COMMENT ON FUNCTION assignment_v3.months_plan_record(text, timestamptz) IS
-	'Internal to roll_months(): the step that records a horizon';
+	'Internal to roll_months(): the steps that delete attempts and record a horizon';
 
 -- months_plan(): all steps in order.
 CREATE FUNCTION assignment_v3.months_plan(app_schema text, ahead integer, before timestamptz)
@@ -279,8 +291,8 @@ $$;
 COMMENT ON FUNCTION assignment_v3.months_plan(text, integer, timestamptz) IS
 	'Internal to roll_months(): the steps in order';
 
--- months_check(): whether the arguments make sense.
--- Errors: PT422.
+-- months_check(): whether the arguments make sense, and the transaction will do.
+-- Errors: PT422, 0A000.
 CREATE FUNCTION assignment_v3.months_check(keep interval, ahead integer)
 RETURNS void
 LANGUAGE plpgsql STABLE
@@ -295,20 +307,27 @@ BEGIN
 		RAISE EXCEPTION 'ahead must be from 0 to 120'
 			USING ERRCODE = 'PT422', HINT = 'It is the number of months to make besides this one.';
 	END IF;
+	-- a frozen snapshot would not see what has been written since, and drop it with its month
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION 'roll_months() cannot run at isolation level %', current_setting('transaction_isolation')
+			USING ERRCODE = 'feature_not_supported', HINT = 'Call it in a transaction that is READ COMMITTED.';
+	END IF;
 END;
 $$;
 COMMENT ON FUNCTION assignment_v3.months_check(interval, integer) IS
-	'Internal to roll_months(): checks its arguments';
+	'Internal to roll_months(): checks its arguments and the transaction';
 
 -- roll_months(): makes this month and so many ahead of it, takes what belongs to them out of the rest, drops the months
 -- that lie wholly before now() - keep, and returns a row per step; none if there was nothing to do.
--- Errors: PT422 bad argument, 55000 not attached, 42501 not the owner, 55P03 a lock that could not be got in time.
+-- Errors: PT422 bad argument, 0A000 not READ COMMITTED, 55000 not attached, 42501 not the owner, 55P03 a lock that could not
+-- be got in time.
 CREATE FUNCTION assignment_v3.roll_months(keep interval DEFAULT NULL, ahead integer DEFAULT 2, dry_run boolean DEFAULT false)
 RETURNS TABLE (action text, object text, statement text)
 LANGUAGE plpgsql
 SET search_path TO pg_catalog, pg_temp
 SET enable_nestloop TO off
 SET jit TO off
+SET row_security TO off
 AS $$
 DECLARE
 	own_timeout text := current_setting('lock_timeout');

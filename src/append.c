@@ -395,10 +395,8 @@ keep_checks(KeptTarget *kept, Relation relation)
 
 /* Does a foreign key lead from the booking's id here to the id in bookings? */
 static bool
-is_booking_key(const ForeignKeyCacheInfo *key, AttrNumber booking_id)
+is_booking_key(const Binding *binding, const ForeignKeyCacheInfo *key, AttrNumber booking_id)
 {
-	const Binding *binding = binding_get();
-
 	return key->confrelid == binding->relids[BOUND_BOOKINGS] && key->nkeys == 1 &&
 		key->conkey[0] == booking_id &&
 		key->confkey[0] == binding->booking_columns[BOOKING_ID];
@@ -406,22 +404,25 @@ is_booking_key(const ForeignKeyCacheInfo *key, AttrNumber booking_id)
 
 /*
  * The triggers that check foreign keys to the booking.  None counts where a
- * trigger may put another booking into a row.
+ * trigger may put another booking into a row.  What the relation has in the
+ * cache may be made anew whenever a catalog is read, so that comes first.
  */
 static void
 keep_booking_keys(KeptTarget *kept, Relation relation)
 {
-	const TriggerDesc *triggers = relation->trigdesc;
+	const Binding *binding = binding_get();
 	AttrNumber	booking_id = get_attnum(RelationGetRelid(relation), "booking_id");
+	List	   *keys = copyObject(RelationGetFKeyList(relation));
+	const TriggerDesc *triggers = relation->trigdesc;
 	ListCell   *cell;
 
 	if (triggers == NULL || triggers->trig_insert_before_row)
 		return;
-	foreach(cell, RelationGetFKeyList(relation))
+	foreach(cell, keys)
 	{
 		const ForeignKeyCacheInfo *key = lfirst(cell);
 
-		if (!is_booking_key(key, booking_id))
+		if (!is_booking_key(binding, key, booking_id))
 			continue;
 		for (int i = 0; i < triggers->numtriggers; i++)
 		{
@@ -648,6 +649,7 @@ keep_value(KeptColumn *column, KeptValue *kept, uint32 hash, const char *string,
 	if (kept->string != NULL)
 	{
 		pfree(kept->string);
+		kept->string = NULL;
 		if (!column->by_value)
 			pfree(DatumGetPointer(kept->value));
 	}
@@ -675,10 +677,18 @@ convert_string(KeptColumn *column, char *string)
 	return value;
 }
 
+/* Leave a column as it is. */
+static void
+fill_stored(const Appending *append, int attribute, TupleTableSlot *slot)
+{
+	slot->tts_values[attribute] = append->stored->tts_values[attribute];
+	slot->tts_isnull[attribute] = append->stored->tts_isnull[attribute];
+}
+
 /*
  * Fill a column from its field.  A type may have a say about null, so it is
- * asked.  Rows often share a string, such as the metadata of a walk; it is
- * converted once.
+ * asked; in an update null leaves the column as it is.  Rows often share a
+ * string, such as the metadata of a walk; it is converted once.
  */
 static void
 fill_field(const Appending *append, int attribute, int row)
@@ -690,6 +700,11 @@ fill_field(const Appending *append, int attribute, int row)
 	bool		isnull = append->rows[row].nulls[column->field];
 	Datum		value = given;
 
+	if (isnull && append->stored != NULL)
+	{
+		fill_stored(append, attribute, slot);
+		return;
+	}
 	if (column->source == COLUMN_BY_INPUT)
 	{
 		if (row > 0 && !isnull && given == append->rows[row - 1].values[column->field])
@@ -703,14 +718,6 @@ fill_field(const Appending *append, int attribute, int row)
 		value = CStringGetTextDatum(DatumGetCString(given));
 	slot->tts_values[attribute] = value;
 	slot->tts_isnull[attribute] = isnull;
-}
-
-/* Leave a column as it is. */
-static void
-fill_stored(const Appending *append, int attribute, TupleTableSlot *slot)
-{
-	slot->tts_values[attribute] = append->stored->tts_values[attribute];
-	slot->tts_isnull[attribute] = append->stored->tts_isnull[attribute];
 }
 
 static void
@@ -947,24 +954,6 @@ declare_updated(Appending *append)
 	compat_declare_updated(append->estate, append->relation, columns);
 }
 
-/* Form the new row; what is null among the values stays as it is. */
-static void
-fill_update(const Appending *append)
-{
-	TupleTableSlot *slot = append->slots[0];
-
-	slot_getallattrs(append->stored);
-	fill_slot(append, 0);
-	for (int i = 0; i < append->kept.natts; i++)
-	{
-		const KeptColumn *column = &append->kept.columns[i];
-
-		if (column->source != COLUMN_NULL && column->source != COLUMN_STORED &&
-			append->rows[0].nulls[column->field])
-			fill_stored(append, i, slot);
-	}
-}
-
 /* Replace the stored row, with all that belongs to an UPDATE of it. */
 static void
 update_stored(Appending *append)
@@ -1002,6 +991,7 @@ amend_stored(const pg_uuid_t *booking_id, int version, const FieldValues *row)
 	volatile bool found = false;
 
 	open_target(&append, TARGET_BOOKING, ACL_UPDATE);
+	CheckCmdReplicaIdentity(append.relation, CMD_UPDATE);
 	append.rows = row;
 	caller = MemoryContextSwitchTo(append.estate->es_query_cxt);
 	PG_TRY();
@@ -1015,7 +1005,8 @@ amend_stored(const pg_uuid_t *booking_id, int version, const FieldValues *row)
 		found = lookup_booking_row(booking_id, version, append.stored);
 		if (found)
 		{
-			fill_update(&append);
+			slot_getallattrs(append.stored);
+			fill_slot(&append, 0);
 			update_stored(&append);
 		}
 		ExecASUpdateTriggers(append.estate, append.root, append.capture);

@@ -283,8 +283,8 @@ write_message(Journal *journal)
 	initStringInfo(&key);
 	appendStringInfo(&key, "%s:%d", uuid_text(&journal->booking_id),
 					 journal->message_hop->version);
-	append_message(&journal->booking_id, &journal->restaurant_id, type.data, key.data,
-						 journal->message);
+	append_message(&journal->booking_id, journal_restaurant(journal), type.data, key.data,
+				   journal->message);
 }
 
 static void

@@ -303,7 +303,10 @@ lookup_booking_row(const pg_uuid_t *booking_id, int version, TupleTableSlot *slo
 
 		found = (isnull ? 1 : DatumGetInt32(stored)) == version;
 		if (found)
-			ExecForceStoreHeapTuple(heap_copytuple(tuple), slot, true);
+		{
+			ExecForceStoreHeapTuple(tuple, slot, false);
+			slot->tts_tid = tuple->t_self;	/* which minor releases before November 2026 lose */
+		}
 	}
 	keyed_end(&scan);
 	return found;

@@ -119,12 +119,22 @@ rotation_looks_at(void)
 	return rotation.looked_at + rotation.cost_us * WALK_SHARE;
 }
 
-/* Before another round, is it to be asked whether a rotation is needed, and who waits? */
+/* Has everybody who stood in line been served, whoever has come fresh? */
+static bool
+line_is_served(void)
+{
+	return dlist_is_empty(&rotation.line) && !rotation.walking && dlist_is_empty(&rotation.taken);
+}
+
+/*
+ * Before another round, is it to be asked whether a rotation is needed, and who
+ * waits?  When it is time for that, no fresh ones put it off.
+ */
 bool
 rotation_must_look(TimestampTz now)
 {
-	return round_is_over() &&
-		(rotation.incomplete || !rotation.has_backlog || now >= rotation_looks_at());
+	return (round_is_over() && (rotation.incomplete || !rotation.has_backlog)) ||
+		(line_is_served() && now >= rotation_looks_at());
 }
 
 static void
@@ -308,6 +318,8 @@ rotation_take(TimestampTz from, TimestampTz until, int max, pg_uuid_t *ids)
 		next_round();
 	while (dlist_is_empty(&rotation.line) && rotation.walking)
 		walk(from, until);
+	if (!fresh_first && dlist_is_empty(&rotation.line))
+		next_round();			/* so many are fresh that theirs is never over */
 	rotation.fresh_had = false;
 	rotation.line_had = false;
 	if (fresh_first)

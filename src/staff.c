@@ -282,7 +282,7 @@ assign_tables(BookingRecord *booking, const TableSet *set, bool force, const cha
 				 errmsg("a table was taken meanwhile"),
 				 errhint("SELECT * FROM assignment_v3.explain(booking_id) shows what is free.")));
 
-	journal_init(&journal, &booking->id, &booking->restaurant_id);
+	journal_init(&journal, &booking->id, booking_restaurant(booking));
 	journal.actor_id = actor_id;
 	if (booking->state != STATE_ASSIGNED)
 		journal_add_hop(&journal, booking->state, STATE_ASSIGNED, ++version, metadata, reason);

@@ -451,7 +451,7 @@ take_hop(BookingRecord *booking, AssignmentState to, const char *metadata, const
 	Journal		journal;
 	HistoryRow *hop;
 
-	journal_init(&journal, &booking->id, &booking->restaurant_id);
+	journal_init(&journal, &booking->id, booking_restaurant(booking));
 	journal.actor_id = actor_id;
 	hop = journal_add_hop(&journal, booking->state, to, booking->version + 1, metadata, reason);
 	if (state_is_terminal(to))
@@ -635,12 +635,17 @@ assignment_purge(PG_FUNCTION_ARGS)
  * The triggers on bookings
  */
 
-/* Is it the bound relation, or a part of it? */
+/*
+ * Is it the bound relation, or of history a partition, whose columns are found
+ * by name?
+ */
 static bool
-belongs_to(Relation relation, Oid bound)
+belongs_to(Relation relation, BoundRelation which)
 {
+	Oid			bound = binding_get()->relids[which];
+
 	return RelationGetRelid(relation) == bound ||
-		(relation->rd_rel->relispartition &&
+		(which == BOUND_HISTORY && relation->rd_rel->relispartition &&
 		 list_member_oid(get_partition_ancestors(RelationGetRelid(relation)), bound));
 }
 
@@ -658,7 +663,7 @@ trigger_data(FunctionCallInfo fcinfo, const char *name, BoundRelation which)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger", name)));
-	if (!belongs_to(trigger->tg_relation, binding_get()->relids[which]))
+	if (!belongs_to(trigger->tg_relation, which))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("function \"%s\" cannot be a trigger on relation \"%s\"", name,
@@ -1011,7 +1016,7 @@ record_update(const BookingRecord *before, const BookingRecord *after, bool may_
 	bool		reopened = before->state == STATE_CONFIRMED &&
 		after->state == STATE_ASSIGNMENT_PENDING;
 
-	journal_init(&journal, &after->id, &after->restaurant_id);
+	journal_init(&journal, &after->id, booking_restaurant(after));
 	journal.actor_id = jwt_subject();
 	journal_add_hop(&journal, before->state, after->state, after->version, EXTERNAL_METADATA,
 					external_reason(before, after));

@@ -124,17 +124,23 @@ UPDATE assignment_v3.binding SET recorded_since = test.month(-5);
 UPDATE booking_assignment_state_history SET created_at = created_at - (now() - test.month(-4)) + interval '1 day' WHERE NOT (booking_id = test.id('b', 5) AND version > 7);
 UPDATE booking_assignment_state_history SET created_at = created_at - (now() - test.month(-2)) + interval '1 day' WHERE booking_id = test.id('b', 5) AND version > 7;
 UPDATE observability_events SET created_at = created_at - (now() - test.month(-4)) + interval '1 day';
+UPDATE booking_assignment_attempts SET created_at = created_at - (now() - test.month(-4)) + interval '1 day' WHERE booking_id <> test.id('b', 5);
 RESET session_replication_role;
 SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY tableoid ORDER BY tableoid::regclass::text COLLATE "C";
 SELECT * FROM assignment_v3.verify();
 SELECT * FROM test.refusal($$SELECT assignment_v3.roll_months('-1 day')$$);
 SELECT * FROM test.refusal($$SELECT assignment_v3.roll_months(ahead => -1)$$);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM test.refusal($$SELECT assignment_v3.roll_months()$$);
+COMMIT;
 -- two months and older: two partitions go whole; who has a step since leaves nothing behind, all others their newest
 SELECT count(*) AS versions FROM test.trail(5);
 SELECT action, object FROM assignment_v3.roll_months(now() - test.month(-2), 1);
 SELECT tableoid::regclass AS lies_in, count(*) FROM booking_assignment_state_history GROUP BY tableoid ORDER BY tableoid::regclass::text COLLATE "C";
 SELECT n, version, from_state, to_state FROM generate_series(1, 5) AS n, test.trail(n) ORDER BY n, version;
-SELECT horizon = test.month(-2) AS horizon, history_rows, event_rows FROM assignment_v3.purges;
+SELECT horizon = test.month(-2) AS horizon, history_rows, attempt_rows > 0 AS attempts, event_rows FROM assignment_v3.purges;
+-- failures are not counted on from a new start that history has forgotten
+SELECT count(*) AS attempts FROM booking_assignment_attempts WHERE created_at < test.month(-2);
 SELECT count(*) AS events FROM observability_events;
 SELECT * FROM assignment_v3.verify();
 SELECT * FROM test.rolled(now() - test.month(-2), 1);
