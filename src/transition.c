@@ -678,7 +678,7 @@ booking_trigger_data(FunctionCallInfo fcinfo, const char *name)
 {
 	TriggerData *trigger = trigger_data(fcinfo, name, BOUND_BOOKINGS);
 
-	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || trigger->tg_trigtuple == NULL)
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" must be fired for each row", name)));
